@@ -1,0 +1,1 @@
+"""What a cluster is: site.yaml, and where it is found."""

@@ -1,0 +1,1 @@
+"""What a user asks for: job.yaml, with errors that name file, line and key."""
