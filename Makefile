@@ -1,0 +1,54 @@
+# make demo | test | lint | docs | bench | test-long: each installs first what it needs (see .ci/setup).
+SHELL := /bin/bash
+BIN := .venv/bin
+# Network namespaces and slurmd need root; everything else runs as you.
+ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
+SHELL_FILES := .ci/run .ci/setup .ci/demo
+
+.PHONY: help setup demo test test-unit test-slurm test-long lint check format docs bench clean
+
+help:
+	@echo 'make demo       a real 2-node Slurm on this machine, and a Llama trained on it by 4 ranks'
+	@echo 'make test       lint, types, layers, unit tests, tests on real Slurm clusters'
+	@echo 'make lint       ruff, mypy --strict, import layers, shellcheck'
+	@echo 'make bench      speed and size, as ratios against named rivals'
+	@echo 'make docs       the documentation as a web site in build/docs'
+	@echo 'make test-long  what takes too long for every day'
+
+setup:
+	@.ci/setup
+
+demo: setup
+	@$(ROOT) .ci/demo
+
+test: lint test-unit test-slurm
+
+test-unit: setup
+	$(BIN)/pytest tests/unit
+
+test-slurm: setup
+	$(ROOT) $(BIN)/pytest tests/slurm
+
+test-long: setup
+	$(ROOT) $(BIN)/pytest tests/unit tests/slurm -m 'long or not long'
+
+lint check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache | tail -n 4
+	shellcheck $(SHELL_FILES)
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: setup
+	$(BIN)/python docs/generate.py
+	$(BIN)/mkdocs build --strict
+
+bench: setup
+	$(ROOT) $(BIN)/pytest tests/bench -o timeout=1800
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .benchmarks .hypothesis
