@@ -12,14 +12,17 @@ EXIT_REFUSED = 4
 
 @dataclass(frozen=True)
 class Location:
-    """A place in a file that a person wrote; line and column count from 1."""
+    """A place in a file that a person wrote; line and column count from 1.
+
+    Line 0 stands for a place that has no lines, such as ``--set resources.nodes=4``.
+    """
 
     file: str
     line: int
     column: int
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from slurmkit.units import parse_duration_s, parse_size_mib
+from slurmkit.yamlfile.shapes import Form
 
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ARRAY_ITEM = r"\d+(?:-\d+(?::[1-9]\d*)?)?"
@@ -93,16 +94,49 @@ def _lines(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _scalar_text(value: Any) -> Any:
+    """Accept numbers and booleans from Python; from a file they arrive as they are written."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+# Patterns are for editors, which read the JSON Schema; what is refused is up to the validators.
+_DURATION_PATTERN = (
+    r"(?!0*(-0*)?(:0*)*$)(\d+-)?\d+(:\d+){0,2}|(\d+(\.\d+)?\s*(s|min|m|h|d|w)\s*)+"
+    r"|[Uu][Nn][Ll][Ii][Mm][Ii][Tt][Ee][Dd]|[Ii][Nn][Ff][Ii][Nn][Ii][Tt][Ee]"
+)
+_MEMORY_PATTERN = r"\d+(\.\d+)?\s*[KkMmGgTtPp]?([iI]?[bB])?(/cpu|/gpu)?"
+_HOSTS_SHORT = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+
 Positive = Annotated[int, Field(ge=1)]
 Text = Annotated[str, AfterValidator(_no_nul)]
+ScalarText = Annotated[str, BeforeValidator(_scalar_text), AfterValidator(_no_nul)]
 Line = Annotated[str, AfterValidator(_single_line)]
 Word = Annotated[str, AfterValidator(_directive_word)]
-EnvName = Annotated[str, AfterValidator(_env_name)]
-Duration = Annotated[str | int, AfterValidator(_duration)]
-Memory = Annotated[str | int, AfterValidator(_memory)]
-Gpus = Annotated[str | int, AfterValidator(_gpus)]
-Hosts = Annotated[Word, BeforeValidator(_host)]
-Scalar = str | int | float | bool
+EnvName = Annotated[
+    str, AfterValidator(_env_name), Form("a variable name", r"[A-Za-z_][A-Za-z0-9_]*")
+]
+Duration = Annotated[
+    str | int,
+    AfterValidator(_duration),
+    Form("a duration such as 4h, 1d 12h, 1-12:00:00 or minutes", _DURATION_PATTERN),
+]
+Memory = Annotated[
+    str | int,
+    AfterValidator(_memory),
+    Form("a size such as 64G, 4G/cpu or 80G/gpu", _MEMORY_PATTERN),
+]
+Gpus = Annotated[
+    str | int,
+    AfterValidator(_gpus),
+    Form("a GPU count such as 8 or h100:8", r"([A-Za-z][\w.-]*:)?[0-9]+"),
+]
+Hosts = Annotated[
+    Word,
+    BeforeValidator(_host),
+    Form("hosts such as n[01-04] or a list of them", short=_HOSTS_SHORT),
+]
 
 
 class Resources(_Section):
@@ -195,7 +229,7 @@ class Array(_Section):
 class Sweep(_Section):
     """A matrix of values; every combination is one element of one job array."""
 
-    matrix: dict[EnvName, Annotated[list[Scalar], Field(min_length=1)]] = Field(
+    matrix: dict[EnvName, Annotated[list[ScalarText], Field(min_length=1)]] = Field(
         description="Values by name; tasks see SWEEP_NAME, commands {sweep.NAME}.", min_length=1
     )
     limit: Positive | None = Field(None, description="At most this many at once.")
@@ -248,10 +282,11 @@ def _affinity(value: Any) -> Any:
 
 
 def _sweep(value: Any) -> Any:
-    """Accept the short form, a mapping of names to lists."""
-    if isinstance(value, dict) and value and all(isinstance(item, list) for item in value.values()):
-        return {"matrix": value}
-    return value
+    """Accept the short form: names and lists, with or without ``limit`` beside them."""
+    if not isinstance(value, dict) or "matrix" in value:
+        return value
+    limit = {name: item for name, item in value.items() if name == "limit"}
+    return {"matrix": {name: item for name, item in value.items() if name != "limit"}, **limit}
 
 
 def _array_section(value: Any) -> Any:
@@ -284,7 +319,7 @@ class JobSpec(_Section):
     )
     resources: Resources = Field(default_factory=Resources)
     launch: Launch
-    env: dict[EnvName, Text] = Field(default={}, description="Environment of every task.")
+    env: dict[EnvName, ScalarText] = Field(default={}, description="Environment of every task.")
     secrets: Annotated[list[SecretSource], BeforeValidator(_secrets)] = Field(
         default=[], description="Variables whose values appear in no script, log or record."
     )

@@ -1,0 +1,1 @@
+"""YAML that people write, read so that every error can name file, line and column."""
