@@ -1,0 +1,48 @@
+"""Why a rank failed, from the last lines it wrote."""
+
+import re
+
+_TRACEBACK = "Traceback (most recent call last):"
+# torch puts the rank before every line of an uncaught exception: "[rank3]: ValueError: boom".
+_RANK_PREFIX = re.compile(r"^\[rank\d+\]:\s?")
+_FRAME = re.compile(r'^\s+File "(?P<file>[^"]+)", line (?P<line>\d+)')
+# An exception as Python prints it: its name, alone or before a colon.
+_EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(: .*)?$")
+_MAX_LINE = 400
+_LAST_LINES = 3
+
+
+def reason_from_log(data: bytes) -> str:
+    """Return the likely reason: a Python traceback's exception and place, else the last lines.
+
+    Args:
+        data: the end of the rank's log, any bytes.
+
+    Returns:
+        One to three lines; empty when the rank wrote nothing.
+    """
+    text = data.decode("utf-8", "replace")
+    # A progress bar rewrites its line after \r: what stood there last is what was seen.
+    lines = [
+        _RANK_PREFIX.sub("", line.rstrip("\r").rpartition("\r")[2]) for line in text.split("\n")
+    ]
+    return _exception(lines) or "\n".join([_cut(x) for x in lines if x.strip()][-_LAST_LINES:])
+
+
+def _exception(lines: list[str]) -> str:
+    """Return the exception of the last traceback; empty when there is none."""
+    starts = [number for number, line in enumerate(lines) if line.strip() == _TRACEBACK]
+    if not starts:
+        return ""
+    place = ""
+    for line in lines[starts[-1] + 1 :]:
+        if frame := _FRAME.match(line):
+            place = f" ({frame['file']}:{frame['line']})"
+        elif line and not line[0].isspace():
+            return f"{_cut(line)}{place}" if _EXCEPTION.match(line) else ""
+    return ""
+
+
+def _cut(line: str) -> str:
+    line = line.rstrip()
+    return line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}…"
