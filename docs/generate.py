@@ -1,0 +1,155 @@
+"""Writes the reference pages that come from code; ``--check`` only says which are out of date."""
+
+import importlib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+DOCS_DIR = Path(__file__).resolve().parent
+_NOTICE = "<!-- Written by docs/generate.py from the code; changes made here are lost. -->\n\n"
+
+
+def cli_page() -> str:
+    """Return every command with its arguments and options, from the Typer application."""
+    import typer.main  # noqa: PLC0415
+
+    from slurmkit.cli.app import app  # noqa: PLC0415
+
+    root: Any = typer.main.get_command(app)
+    parts = [
+        "# Commands\n",
+        "Every command has `--help`. Commands that report have `--json`; what they print then\n"
+        "has a [published schema](json.md). Their exit codes are [few](exit-codes.md).\n",
+        "`slurmkit --install-completion` installs completion for your shell.\n",
+    ]
+    for path, command in _commands(root, ("slurmkit",)):
+        parts.append("\n".join(_command_section(path, command)))
+    return "\n".join(parts)
+
+
+def _commands(group: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, command in group.commands.items():
+        if command.hidden:
+            continue
+        if hasattr(command, "commands"):
+            yield from _commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+def _command_section(path: tuple[str, ...], command: Any) -> list[str]:
+    arguments = [item for item in command.params if item.param_type_name == "argument"]
+    options = [item for item in command.params if item.param_type_name == "option"]
+    usage = [*path, *(["[OPTIONS]"] if options else []), *map(_argument_usage, arguments)]
+    lines = [f"## {' '.join(path)}\n", "```text", " ".join(usage), "```\n", _help(command), ""]
+    if arguments:
+        lines += ["| argument | |", "|---|---|"]
+        lines += [f"| `{_metavar(item)}` | {_cell(item.help)} |" for item in arguments]
+        lines.append("")
+    if options:
+        lines += ["| option | | default |", "|---|---|---|"]
+        lines += [_option_row(item) for item in options if not getattr(item, "hidden", False)]
+        lines.append("")
+    return lines
+
+
+def _help(command: Any) -> str:
+    # Lines of a paragraph belong together; an indented or empty line starts a new one.
+    text = (command.help or "").replace("\f", "").strip()
+    return re.sub(r"[ \t]*\n(?![\n \t])", " \n", text).replace(" \n", "\n")
+
+
+def _metavar(item: Any) -> str:
+    return str(item.metavar or item.name.upper()).strip("[]")
+
+
+def _argument_usage(item: Any) -> str:
+    name = _metavar(item)
+    if item.nargs == -1 and not name.endswith("..."):
+        name += "..."
+    return name if item.required else f"[{name}]"
+
+
+def _option_row(item: Any) -> str:
+    value = "" if item.is_flag or item.count else f" {_metavar(item)}"
+    names = ", ".join(f"`{name}{value}`" for name in [*item.opts, *item.secondary_opts])
+    text = _cell(item.help)
+    if item.multiple:
+        text += " May be given several times."
+    if item.envvar:
+        text += f" Also read from `${item.envvar}`."
+    shown = item.default if isinstance(item.default, (str, int, float, Path)) else None
+    default = "" if shown is None or isinstance(shown, bool) or shown == "" else f"`{shown}`"
+    return f"| {names} | {text} | {default} |"
+
+
+def _cell(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("|", "\\|")
+
+
+def from_function(path: str) -> Callable[[], str]:
+    """Return a function that calls ``module:function`` when the page is written."""
+
+    def page() -> str:
+        module, _, name = path.partition(":")
+        return str(getattr(importlib.import_module(module), name)())
+
+    return page
+
+
+def json_page() -> str:
+    """Return what ``--json`` prints, as JSON Schema."""
+    from slurmkit.api.schemas import SCHEMAS, schema_of  # noqa: PLC0415
+
+    parts = [
+        "# JSON output\n",
+        "`slurmkit schema NAME` prints these as JSON Schema. As long as the major version stays,\n"
+        "fields are added but not renamed or removed.\n",
+    ]
+    for name, summary in SCHEMAS.items():
+        if name in ("job", "site"):
+            continue
+        body = json.dumps(schema_of(name), indent=2)
+        parts.append(f"## {name}\n\n{summary}\n\n```json\n{body}\n```\n")
+    return "\n".join(parts)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "reference/cli.md": cli_page,
+    "reference/job-yaml.md": from_function("slurmkit.spec.reference:markdown"),
+    "reference/site-yaml.md": from_function("slurmkit.site.reference:markdown"),
+    "reference/environment.md": from_function("slurmkit.launch.reference:markdown"),
+    "reference/checks.md": from_function("slurmkit.check.reference:markdown"),
+    "reference/json.md": json_page,
+}
+
+
+def page_text(name: str) -> str:
+    """Return what the page should hold now."""
+    return _NOTICE + PAGES[name]().strip() + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with ``--check`` return 1 and name those that are out of date."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    stale = []
+    for name in PAGES:
+        path, text = DOCS_DIR / name, page_text(name)
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(name)
+        if "--check" not in arguments:
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote docs/{name}")
+    if stale and "--check" in arguments:
+        print(f"out of date: {', '.join(stale)}; run docs/generate.py", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
