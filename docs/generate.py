@@ -10,6 +10,12 @@ from pathlib import Path
 from typing import Any
 
 DOCS_DIR = Path(__file__).resolve().parent
+# Schemas of what commands print, and the commands.
+_REPORTS = {
+    "status": "`status --json` (without RUN a list of them) and `submit --wait --json`",
+    "check": "`check --json`; `submit --dry-run --json` adds the script",
+    "submit": "`submit --json`",
+}
 _NOTICE = "<!-- Written by docs/generate.py from the code; changes made here are lost. -->\n\n"
 
 
@@ -103,18 +109,17 @@ def from_function(path: str) -> Callable[[], str]:
 
 def json_page() -> str:
     """Return what ``--json`` prints, as JSON Schema."""
-    from slurmkit.api.schemas import SCHEMAS, schema_of  # noqa: PLC0415
+    from slurmkit.api.schemas import schema_of  # noqa: PLC0415
 
     parts = [
         "# JSON output\n",
         "`slurmkit schema NAME` prints these as JSON Schema. As long as the major version stays,\n"
-        "fields are added but not renamed or removed.\n",
+        "fields are added but not renamed or removed. `slurmkit schema job` and `slurmkit schema\n"
+        "site` describe [job.yaml](job-yaml.md) and [site.yaml](site-yaml.md), for editors.\n",
     ]
-    for name, summary in SCHEMAS.items():
-        if name in ("job", "site"):
-            continue
+    for name, commands in _REPORTS.items():
         body = json.dumps(schema_of(name), indent=2)
-        parts.append(f"## {name}\n\n{summary}\n\n```json\n{body}\n```\n")
+        parts.append(f"## {name}\n\nPrinted by {commands}.\n\n```json\n{body}\n```\n")
     return "\n".join(parts)
 
 
