@@ -1,0 +1,171 @@
+"""slurmkit sandbox: a real Slurm cluster in namespaces on this machine, with faults on demand."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="A real Slurm cluster in Linux namespaces on this machine, with faults on demand.",
+)
+
+Name = Annotated[
+    str, typer.Option("--name", envvar="SLURMKIT_SANDBOX", help="Name of the sandbox.")
+]
+Host = Annotated[str, typer.Argument(help="login, ctl, node1, node2 ...", show_default=False)]
+
+
+@app.command()
+def up(
+    name: Name = "default",
+    nodes: Annotated[int, typer.Option(help="Compute nodes.")] = 4,
+    gpus: Annotated[int, typer.Option(help="GPUs per node (they only look like GPUs).")] = 8,
+    cpus: Annotated[int, typer.Option(help="Cores that each node claims to have.")] = 64,
+    memory: Annotated[str, typer.Option(help="Memory that each node claims to have.")] = "512G",
+    gpu_type: Annotated[str, typer.Option(help="GRES type of the GPUs; '' for untyped.")] = "h100",
+    release: Annotated[
+        str, typer.Option(help="Whose Slurm: host, or a Debian suite such as trixie or forky.")
+    ] = "host",
+    slurmd_timeout: Annotated[
+        int, typer.Option(help="Seconds after which Slurm declares a silent node down.")
+    ] = 10,
+    share: Annotated[
+        list[Path] | None,
+        typer.Option(help="Show this folder on every host, too (repeatable).", show_default=False),
+    ] = None,
+    conf: Annotated[
+        list[str] | None,
+        typer.Option(help="One more line of slurm.conf (repeatable).", show_default=False),
+    ] = None,
+) -> None:
+    """Start a sandbox and wait until every node is idle.
+
+    Example: slurmkit sandbox up --nodes 2 --name demo
+    """
+    from slurmkit.errors import UsageError
+    from slurmkit.sandbox import Sandbox, Size
+    from slurmkit.units import parse_size_mib
+
+    try:
+        memory_mib = parse_size_mib(memory)
+    except ValueError as error:
+        raise UsageError(f"--memory: {error}") from error
+    sandbox = Sandbox.up(
+        name,
+        Size(nodes=nodes, gpus=gpus, cpus=cpus, memory_mib=memory_mib, gpu_type=gpu_type),
+        release=release,
+        share=share or [],
+        slurmd_timeout_s=slurmd_timeout,
+        slurm_conf_lines=conf or [],
+        progress=lambda line: typer.echo(line, err=True),
+    )
+    option = "" if name == "default" else f" --name {name}"
+    typer.echo(f'up. In this shell: eval "$(slurmkit sandbox env{option})"')
+    typer.echo(f"shared folder of all hosts: {sandbox.shared_dir}")
+
+
+@app.command()
+def status(
+    name: Name = "default",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show every host: up, killed, frozen or partitioned, and what Slurm thinks of it."""
+    import json
+    from dataclasses import asdict
+
+    from slurmkit.sandbox import Sandbox
+
+    sandbox = Sandbox.open(name)
+    hosts = sandbox.status()
+    if as_json:
+        report = {
+            "name": name,
+            "release": sandbox.layout.release,
+            "slurm_version": sandbox.slurm_version,
+            "shared_dir": str(sandbox.shared_dir),
+            "hosts": [asdict(host) for host in hosts],
+        }
+        typer.echo(json.dumps(report, indent=2))
+        return
+    for host in hosts:
+        typer.echo(
+            f"{host.name:10} {host.address:15} {host.condition:12} {host.slurm_state}".rstrip()
+        )
+
+
+@app.command()
+def env(name: Name = "default") -> None:
+    """Print lines for your shell, after which sbatch, squeue ... mean the sandbox.
+
+    Example: eval "$(slurmkit sandbox env)"; sinfo
+    """
+    from slurmkit.sandbox import Sandbox
+
+    typer.echo(Sandbox.open(name).shell_lines(), nl=False)
+
+
+@app.command(name="exec")
+def exec_(
+    host: Host,
+    command: Annotated[
+        list[str], typer.Argument(help="Program and arguments.", metavar="-- CMD...")
+    ],
+    name: Name = "default",
+) -> None:
+    """Run a program on a host, in the current folder, with this terminal.
+
+    Example: slurmkit sandbox exec login -- sinfo
+    """
+    from slurmkit.sandbox import Sandbox
+    from slurmkit.sandbox.enter import leave
+
+    raise typer.Exit(leave(Sandbox.open(name).run_here(host, command)))
+
+
+@app.command()
+def kill(node: Host, name: Name = "default") -> None:
+    """Pull the plug: the link goes dark and every process of the host ends."""
+    from slurmkit.sandbox import Sandbox
+
+    Sandbox.open(name).kill(node)
+
+
+@app.command()
+def freeze(node: Host, name: Name = "default") -> None:
+    """Stop every process of a host, as if it hung."""
+    from slurmkit.sandbox import Sandbox
+
+    Sandbox.open(name).freeze(node)
+
+
+@app.command()
+def partition(node: Host, name: Name = "default") -> None:
+    """Unplug a host's network cable; its processes go on."""
+    from slurmkit.sandbox import Sandbox
+
+    Sandbox.open(name).partition(node)
+
+
+@app.command()
+def heal(node: Host, name: Name = "default") -> None:
+    """Undo kill, freeze and partition, and wait until Slurm uses the node again."""
+    from slurmkit.sandbox import Sandbox
+
+    Sandbox.open(name).heal(node)
+
+
+@app.command()
+def down(
+    name: Name = "default",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every sandbox of this machine.")
+    ] = False,
+) -> None:
+    """End a sandbox, running or crashed; everything of it goes, its shared folder, too."""
+    from slurmkit.sandbox import sandbox_names, take_down
+
+    for one in sandbox_names() if everything else [name]:
+        removed = take_down(one)
+        typer.echo(f"sandbox {one}: {'removed' if removed else 'there was none'}")

@@ -1,0 +1,75 @@
+"""Programs and rights that a sandbox needs from the machine."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from slurmkit.errors import UsageError
+from slurmkit.sandbox.record import SandboxError
+from slurmkit.sandbox.scripts import PATH
+
+# Program -> the Debian package that brings it.
+_PACKAGES = {
+    "debootstrap": "debootstrap",
+    "hostname": "hostname",
+    "ip": "iproute2",
+    "mount": "mount",
+    "munged": "munge",
+    "nsenter": "util-linux",
+    "setsid": "util-linux",
+    "sbatch": "slurm-client",
+    "sinfo": "slurm-client",
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
+    "unshare": "util-linux",
+}
+_NAMESPACE_PROGRAMS = ("unshare", "nsenter", "setsid", "mount", "ip", "hostname")
+HOST_PROGRAMS = (*_NAMESPACE_PROGRAMS, "munged", "slurmctld", "slurmd", "sbatch", "sinfo")
+RELEASE_PROGRAMS = (*_NAMESPACE_PROGRAMS, "debootstrap")
+
+_VERSION = re.compile(r"(\d+)\.(\d+)")
+
+
+def require_root() -> None:
+    """Raise a UsageError unless this process is root: namespaces, mounts and devices need it."""
+    if os.geteuid() != 0:
+        raise UsageError(
+            "slurmkit sandbox makes namespaces, mounts and device files and needs root",
+            hint="run it with sudo, or as root in a container started with --privileged",
+        )
+
+
+def require_programs(programs: Sequence[str]) -> None:
+    """Raise a SandboxError that names what is missing and the Debian packages that bring it."""
+    missing = [name for name in programs if not shutil.which(name, path=PATH)]
+    if missing:
+        packages = sorted({_PACKAGES[name] for name in missing})
+        raise SandboxError(
+            f"programs missing on this machine: {', '.join(missing)}",
+            hint=f"on Debian: apt-get install {' '.join(packages)}",
+        )
+
+
+def parse_version(text: str) -> tuple[int, int]:
+    """Return (major, minor) of what ``slurmctld -V`` prints, such as (22, 5).
+
+    Raises:
+        SandboxError: there is no version in it.
+    """
+    match = _VERSION.search(text)
+    if not match:
+        raise SandboxError(f"slurmctld -V printed {text.strip()!r}, which names no version")
+    return int(match[1]), int(match[2])
+
+
+def slurm_version(root: str = "/") -> str:
+    """Return the version of the slurmctld in a root file system, such as ``22.05.8``."""
+    command = ["slurmctld", "-V"] if root == "/" else ["chroot", root, "slurmctld", "-V"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=20, check=False, env={"PATH": PATH}
+    )
+    if done.returncode != 0:
+        raise SandboxError(f"{' '.join(command)} failed: {done.stderr.strip() or done.stdout}")
+    return done.stdout.split()[-1]

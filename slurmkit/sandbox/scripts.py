@@ -1,0 +1,164 @@
+"""The shell scripts that process 1 of the sandbox and process 1 of each host run."""
+
+import shlex
+from pathlib import Path
+
+from slurmkit.sandbox.layout import CONTROLLER, LOGIN, Layout
+
+# Folders that every host has for itself.
+PRIVATE_DIRS = (Path("/tmp"), Path("/run"), Path("/dev/shm"))  # noqa: S108
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+_DEVICES = {
+    "null": "1 3",
+    "zero": "1 5",
+    "full": "1 7",
+    "random": "1 8",
+    "urandom": "1 9",
+    "tty": "5 0",
+    "ptmx": "5 2",
+}
+
+# The shell reaps whatever is orphaned in its process namespace while it waits.
+_REAP_FOR_EVER = "while :; do sleep 1000000 & wait || :; done\n"
+
+
+def hidden_shares(layout: Layout) -> list[tuple[Path, Path]]:
+    """Return (path, keep) for each shared folder that a private folder would hide.
+
+    ``keep`` is where the room holds on to it, so that each host can put it back at ``path``.
+    """
+    hidden = [
+        path for path in layout.shared if any(private in path.parents for private in PRIVATE_DIRS)
+    ]
+    return [(path, layout.state_dir / "keep" / str(i)) for i, path in enumerate(hidden)]
+
+
+def room_script(layout: Layout) -> str:
+    """Return the script of the machine room: root file system, devices, network, munged.
+
+    It runs as process 1 of namespaces of its own (mount, pid, net, uts, ipc), in which all hosts
+    live: when it dies, the kernel ends every process, mount and link of the sandbox.
+    """
+    return "".join(
+        [
+            "#!/bin/sh\n",
+            f"# The machine room of sandbox {layout.name}; made by slurmkit sandbox up.\n",
+            "set -eu\n",
+            f"exec </dev/null >>{_q(layout.log_dir / 'room.log')} 2>&1\n",
+            f"state={_q(layout.state_dir)}\n",
+            "\n# Folders that the hosts' private /tmp and /run would hide.\n",
+            *(
+                f"mkdir -p {_q(keep)}\nmount --rbind {_q(path)} {_q(keep)}\n"
+                for path, keep in hidden_shares(layout)
+            ),
+            _devices(layout),
+            _configuration(),
+            _network(),
+            _munged(layout),
+            f"\n: >{_q(layout.room_ready)}\n",
+            _REAP_FOR_EVER,
+        ]
+    )
+
+
+def _devices(layout: Layout) -> str:
+    gpus = [f"mknod -m 666 $dev/nvidia{i} c 1 3\n" for i in range(layout.size.gpus)]
+    return "".join(
+        [
+            "\n# A private /dev: the GPUs must not appear on the machine itself.\n",
+            "dev=$state/dev\n",
+            "mount -t tmpfs -o mode=755 dev $dev\n",
+            *(f"mknod -m 666 $dev/{name} c {numbers}\n" for name, numbers in _DEVICES.items()),
+            *gpus,
+            "mkdir $dev/pts $dev/shm\n",
+            "ln -s /proc/self/fd $dev/fd\n",
+            "ln -s fd/0 $dev/stdin\nln -s fd/1 $dev/stdout\nln -s fd/2 $dev/stderr\n",
+            "mount --rbind /dev/pts $dev/pts\n",
+            "mount --rbind $dev /dev\n",
+        ]
+    )
+
+
+def _configuration() -> str:
+    return (
+        "\n# Names come from these files alone; Slurm's programs find the sandbox's slurm.conf.\n"
+        "mount --bind $state/etc/hosts /etc/hosts\n"
+        "mount --bind $state/etc/nsswitch.conf /etc/nsswitch.conf\n"
+        "if [ -d /etc/slurm ]; then mount --bind $state/etc/slurm /etc/slurm; fi\n"
+    )
+
+
+def _network() -> str:
+    return (
+        "\n# The switch: this network namespace; each host is a namespace with one cable into it.\n"
+        "mount -t tmpfs -o mode=755 run /run\n"
+        "mount -t proc proc /proc\n"
+        "ip -batch $state/net.batch\n"
+    )
+
+
+def network_batch(layout: Layout) -> str:
+    """Return the input of ``ip -batch`` that builds switch, namespaces and cables."""
+    lines = ["link set lo up", "link add br0 type bridge", "link set br0 up"]
+    for host in layout.hosts:
+        lines += [
+            f"netns add {host}",
+            f"link add v-{host} type veth peer name eth0 netns {host}",
+            f"link set v-{host} master br0 up",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _munged(layout: Layout) -> str:
+    files = {
+        "socket": "socket",
+        "key-file": "key",
+        "pid-file": "pid",
+        "log-file": "log",
+        "seed-file": "seed",
+    }
+    options = " ".join(f"--{option}=$state/munge/{name}" for option, name in files.items())
+    return f"\n# --force: as root; {layout.name}'s own key and socket, not the system's.\nmunged --force {options}\n"
+
+
+def host_script(layout: Layout, host: str) -> str:
+    """Return the script of one host: its name, private folders, address, daemon."""
+    state = layout.host_dir(host)
+    return "".join(
+        [
+            "#!/bin/sh\n",
+            f"# Host {host} of sandbox {layout.name}.\n",
+            "set -eu\n",
+            f"exec </dev/null >>{_q(state / 'console.log')} 2>&1\n",
+            f"hostname {host}\n",
+            "mount -t proc proc /proc\n",
+            "mount -t tmpfs -o mode=1777 tmp /tmp\n",
+            "mount -t tmpfs -o mode=755 run /run\n",
+            "mount -t tmpfs -o mode=1777 shm /dev/shm\n",
+            *(
+                f"mkdir -p {_q(path)}\nmount --rbind {_q(keep)} {_q(path)}\n"
+                for path, keep in hidden_shares(layout)
+            ),
+            "ip -batch - <<'EOF'\n",
+            "link set lo up\n",
+            f"addr replace {layout.address(host)}/{layout.subnet.prefixlen}"
+            f" broadcast {layout.subnet.broadcast_address} dev eth0\n",
+            "link set eth0 up\n",
+            "EOF\n",
+            _daemon(host),
+            f": >{_q(layout.host_ready(host))}\n",
+            _REAP_FOR_EVER,
+        ]
+    )
+
+
+def _daemon(host: str) -> str:
+    if host == CONTROLLER:
+        return "slurmctld -D &\n"
+    return "" if host == LOGIN else "slurmd -D &\n"
+
+
+def _q(path: Path) -> str:
+    return shlex.quote(str(path))

@@ -1,0 +1,68 @@
+"""Stand-ins for Slurm's programs, for a person's own shell: they run the real ones on ``login``."""
+
+import shlex
+import sys
+from pathlib import Path
+
+from slurmkit.sandbox import enter
+from slurmkit.sandbox.layout import LOGIN, Layout
+
+PROGRAMS = (
+    "sacct",
+    "sacctmgr",
+    "salloc",
+    "sattach",
+    "sbatch",
+    "sbcast",
+    "scancel",
+    "scontrol",
+    "sdiag",
+    "sinfo",
+    "sprio",
+    "squeue",
+    "sreport",
+    "srun",
+    "sshare",
+    "sstat",
+    "strigger",
+)
+
+
+def write_shims(layout: Layout) -> Path:
+    """Write one script per program of Slurm and return their folder, to stand first in PATH."""
+    folder = layout.state_dir / enter.SHIM_FOLDER
+    folder.mkdir(exist_ok=True)
+    for program in PROGRAMS:
+        path = folder / program
+        path.write_text(_shim(layout, program))
+        path.chmod(0o755)
+    return folder
+
+
+def _shim(layout: Layout, program: str) -> str:
+    # The number of process 1 changes when the login host is healed, so it is looked up each time;
+    # the check keeps us out of a stranger that has the number after a crash.
+    script = shlex.quote(str(layout.host_script(LOGIN)))
+    number = shlex.quote(str(layout.host_dir(LOGIN) / "pid"))
+    entry = shlex.join([sys.executable, "-I", "-S", enter.__file__])
+    return f"""\
+#!/bin/sh
+# Runs {program} on the login host of sandbox {layout.name}.
+pid=$(cat {number} 2>/dev/null) && grep -qsF {script} "/proc/$pid/cmdline" || {{
+  echo "{program}: the login host of sandbox {layout.name} does not run" >&2
+  exit 1
+}}
+SLURM_CONF={shlex.quote(str(layout.slurm_conf_path))}
+export SLURM_CONF
+exec {entry} "$pid" "$PWD" "" {program} "$@"
+"""
+
+
+def shell_lines(layout: Layout) -> str:
+    """Return what a POSIX shell evaluates so that Slurm's programs mean this sandbox."""
+    folder = layout.state_dir / enter.SHIM_FOLDER
+    return (
+        f'export PATH={shlex.quote(str(folder))}:"$PATH"\n'
+        f"export SLURM_CONF={shlex.quote(str(layout.slurm_conf_path))}\n"
+        f"export SLURMKIT_SANDBOX={shlex.quote(layout.name)}\n"
+    )
