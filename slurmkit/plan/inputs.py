@@ -1,0 +1,44 @@
+"""What a plan is made of, in one value."""
+
+from dataclasses import dataclass, field
+
+from slurmkit.errors import Problem
+from slurmkit.limits import Limits
+from slurmkit.site.models import Site
+from slurmkit.spec.models import JobSpec
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where the job comes from and goes to; values only, so that a plan depends on nothing else.
+
+    Attributes:
+        base_dir: absolute folder of the job file; relative paths in it start here.
+        run_root: where runs keep their files.
+        run_dir: this run's folder; None when the script makes its own, under ``run_root``.
+        slurmkit: absolute path of the slurmkit command on the cluster.
+        dependencies: (``ok`` | ``any`` | ``notok`` | ``start``, Slurm job id) pairs.
+        portable: plan for a cluster without slurmkit.
+    """
+
+    base_dir: str
+    run_root: str
+    run_dir: str | None = None
+    slurmkit: str = "slurmkit"
+    dependencies: tuple[tuple[str, str], ...] = ()
+    portable: bool = False
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything a decision may depend on, and the problems that the decisions found."""
+
+    spec: JobSpec
+    site: Site
+    limits: Limits | None
+    context: Context
+    problems: list[Problem] = field(default_factory=list)
+
+    def report(self, message: str, *, key: str, hint: str = "", code: str = "invalid") -> None:
+        """Note that the job cannot be planned, and go on to find what else is wrong."""
+        self.problems.append(Problem(message, key=key, hint=hint, code=code))

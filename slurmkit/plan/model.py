@@ -1,0 +1,216 @@
+"""The plan: everything that the batch script will say, decided and as plain values."""
+
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Literal
+
+PLAN_VERSION = 1
+
+Kind = Literal["torch", "mpi", "command"]
+Launcher = Literal["srun", "torchrun", "mpirun"]
+Runtime = Literal["pyxis", "apptainer"]
+Labels = Literal["srun", "torchrun", "openmpi", "none"]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A shell variable inside a word; it is expanded, never split."""
+
+    name: str
+
+
+# One argument of a command, or a path: literal text and variables, in order.
+Word = tuple[str | Variable, ...]
+
+
+@dataclass(frozen=True)
+class Directive:
+    """One ``#SBATCH`` line.
+
+    Attributes:
+        option: the long option such as ``--nodes``, or a whole line that a user wrote.
+        value: its value, unquoted; None when the option takes none or is a whole line.
+        comment: why it is there; stands above it.
+    """
+
+    option: str
+    value: str | None = None
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How many of what: of each node, but for the nodes themselves.
+
+    Attributes:
+        num_nodes: nodes that the program runs on.
+        num_spares: nodes that the job holds besides.
+    """
+
+    num_nodes: int
+    num_spares: int
+    tasks_per_node: int
+    cpus_per_task: int
+    gpus_per_node: int = 0
+    gpu_type: str = ""
+
+    @property
+    def num_tasks(self) -> int:
+        """Ranks of the program."""
+        return self.num_nodes * self.tasks_per_node
+
+    @property
+    def num_allocated(self) -> int:
+        """Nodes of the allocation, spares included."""
+        return self.num_nodes + self.num_spares
+
+
+@dataclass(frozen=True)
+class Modules:
+    """Environment modules to load, and the shell file that defines the ``module`` command."""
+
+    names: tuple[str, ...]
+    init: str
+    purge: bool
+
+
+@dataclass(frozen=True)
+class Software:
+    """What the script loads before the launch; None and empty mean nothing.
+
+    Attributes:
+        venv: folder of a Python virtual environment.
+        conda: name of a conda environment, or its folder.
+        setup: shell lines, verbatim.
+    """
+
+    modules: Modules | None = None
+    venv: Word | None = None
+    conda: Word | None = None
+    setup: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.modules or self.venv or self.conda or self.setup)
+
+
+@dataclass(frozen=True)
+class Container:
+    """The image that every task runs in.
+
+    Attributes:
+        mounts: ``source:destination[:ro]``, one each.
+        options: what srun (pyxis) or ``apptainer exec`` is told, the image not included for the
+            latter.
+    """
+
+    runtime: Runtime
+    image: Word
+    mounts: tuple[Word, ...]
+    options: tuple[Word, ...]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A matrix of values; element ``i`` of the array is one combination, the last axis fastest.
+
+    Attributes:
+        axes: (variable such as ``SWEEP_LR``, its values) in the order of the job file.
+    """
+
+    axes: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def num_elements(self) -> int:
+        """Combinations."""
+        return prod(len(values) for _, values in self.axes)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Elements after which each axis moves on to its next value."""
+        sizes = [len(values) for _, values in self.axes]
+        return tuple(prod(sizes[axis + 1 :]) for axis in range(len(sizes)))
+
+    def element(self, index: int) -> dict[str, str]:
+        """Return the variables of one element of the array."""
+        return {
+            name: values[index // stride % len(values)]
+            for (name, values), stride in zip(self.axes, self.strides, strict=True)
+        }
+
+
+@dataclass(frozen=True)
+class Step:
+    """The job step that runs the program.
+
+    Attributes:
+        launcher: what starts the ranks.
+        labels: how lines of the step's output name their rank; None when only the script can tell.
+        mpi: Slurm's MPI plugin; ``auto`` when the script has to ask, empty for the cluster's own.
+        cpus_per_task: CPUs of each process that Slurm starts.
+        srun: options of srun, in order; empty for mpirun.
+        maps_ranks: True when a few lines of bash turn Slurm's variables into the program's, because
+            slurmkit is not where the tasks run.
+        torchrun_python: True when the command is ``python SCRIPT`` or ``python -m MODULE``, which
+            torchrun starts itself; False when it starts the command as it stands.
+        program: what every task starts: container runtime, shell lines, the user's command.
+    """
+
+    launcher: Launcher
+    labels: Labels | None
+    mpi: str
+    cpus_per_task: int
+    srun: tuple[Word, ...]
+    maps_ranks: bool
+    torchrun_python: bool
+    program: tuple[Word, ...]
+
+    @property
+    def uses_shell(self) -> bool:
+        """Tell whether the tasks run shell lines before the program."""
+        return self.maps_ranks or self.launcher == "torchrun"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One job, decided.
+
+    Attributes:
+        name: name of the run and of the job.
+        kind: which rank variables the program reads; names the template, too.
+        slurmkit: absolute path of the slurmkit command on the cluster.
+        portable: True for a script that needs no slurmkit on the cluster.
+        is_array: True for arrays and sweeps.
+        directives: the ``#SBATCH`` lines, in order.
+        env: environment of every task, by name; no secrets.
+        run_dir: the run's folder; None when the script makes its own under ``run_root``.
+        workdir: folder that the program runs in.
+        secrets: names of variables whose values never stand in the script.
+        warning_signal: name of the signal that announces the end of the time; empty for none.
+        notes: what the reader of the script has to know or do.
+    """
+
+    name: str
+    kind: Kind
+    slurmkit: str
+    portable: bool
+    is_array: bool
+    directives: tuple[Directive, ...]
+    shape: Shape
+    env: tuple[tuple[str, str], ...]
+    run_dir: Word | None
+    run_root: Word
+    workdir: Word
+    software: Software
+    container: Container | None
+    sweep: Sweep | None
+    secrets: tuple[str, ...]
+    warning_signal: str
+    step: Step
+    notes: tuple[str, ...] = ()
+    version: int = PLAN_VERSION
+
+    def to_json(self) -> str:
+        """Return the plan as JSON text, the same for the same plan."""
+        import json  # noqa: PLC0415 - the way to a script needs no JSON
+
+        return json.dumps(asdict(self), indent=2) + "\n"

@@ -1,0 +1,108 @@
+"""(JobSpec, Site, Limits) -> Plan: every decision about a job, in one pass and without effects."""
+
+from slurmkit.errors import InvalidInputError
+from slurmkit.limits import Limits
+from slurmkit.plan.container import choose_container
+from slurmkit.plan.directives import choose_directives, unresolved, wants_warning
+from slurmkit.plan.environment import choose_env
+from slurmkit.plan.inputs import Context, Inputs
+from slurmkit.plan.model import Modules, Plan, Software, Sweep
+from slurmkit.plan.shape import choose_shape
+from slurmkit.plan.step import choose_step
+from slurmkit.plan.words import literal, path_word, sweep_variable, value_text
+from slurmkit.site.models import Site
+from slurmkit.spec.models import JobSpec
+
+__all__ = ["Context", "make_plan"]
+
+
+def make_plan(spec: JobSpec, site: Site, limits: Limits | None, context: Context) -> Plan:
+    """Decide everything about a job.
+
+    Args:
+        spec: what the user asks for.
+        site: what the cluster is.
+        limits: the live cluster's snapshot, for defaults that depend on it; None when not asked.
+        context: where the job comes from and goes to.
+
+    Raises:
+        InvalidInputError: the combination makes no sense; carries every problem found.
+    """
+    inputs = Inputs(spec, site, limits, context)
+    shape = choose_shape(inputs)
+    env = choose_env(inputs, shape)
+    sweep = _sweep(inputs)
+    workdir = path_word(spec.launch.workdir or ".", context.base_dir)
+    variables = [name for name, _ in env] + [name for name, _ in (sweep.axes if sweep else ())]
+    container = choose_container(inputs, shape, workdir, variables)
+    plan = Plan(
+        name=spec.name,
+        kind=spec.launch.kind,
+        slurmkit=context.slurmkit,
+        portable=context.portable,
+        is_array=bool(sweep or spec.array),
+        directives=choose_directives(inputs, shape, sweep),
+        shape=shape,
+        env=env,
+        run_dir=literal(context.run_dir) if context.run_dir is not None else None,
+        run_root=path_word(context.run_root, context.base_dir),
+        workdir=workdir,
+        software=_software(inputs),
+        container=container,
+        sweep=sweep,
+        secrets=tuple(secret.name for secret in spec.secrets),
+        warning_signal=site.signal.name if wants_warning(inputs) else "",
+        step=choose_step(inputs, shape, sweep, container),
+        notes=unresolved(inputs),
+    )
+    if inputs.problems:
+        raise InvalidInputError(inputs.problems)
+    return plan
+
+
+def _sweep(inputs: Inputs) -> Sweep | None:
+    spec = inputs.spec
+    if spec.sweep is None:
+        return None
+    if spec.array is not None:
+        inputs.report(
+            "a sweep is an array itself, so there cannot be another one",
+            key="array",
+            hint="give the sweep one more name with these values, or remove one of the two",
+            code="array-and-sweep",
+        )
+    axes: dict[str, tuple[str, ...]] = {}
+    for name, values in spec.sweep.matrix.items():
+        variable = sweep_variable(name)
+        if variable in axes:
+            inputs.report(
+                f"{name!r} and another name both become {variable}",
+                key=f"sweep.matrix.{name}",
+                hint="choose names that differ by more than case",
+                code="sweep-name",
+            )
+        axes[variable] = tuple(value_text(value) for value in values)
+    return Sweep(tuple(axes.items()))
+
+
+def _software(inputs: Inputs) -> Software:
+    wanted, site = inputs.spec.software, inputs.site.modules
+    base_dir = inputs.context.base_dir
+    names = (*site.default, *wanted.modules)
+    if wanted.modules and site.system == "none":
+        inputs.report(
+            "this site has no environment modules",
+            key="software.modules",
+            hint="set modules.system in site.yaml, or use venv, conda or setup",
+            code="no-modules",
+        )
+    conda = None
+    if wanted.conda is not None:
+        is_folder = "/" in wanted.conda or wanted.conda.startswith((".", "~"))
+        conda = path_word(wanted.conda, base_dir) if is_folder else literal(wanted.conda)
+    return Software(
+        modules=Modules(names, site.init or "", site.purge) if names else None,
+        venv=path_word(wanted.venv, base_dir) if wanted.venv is not None else None,
+        conda=conda,
+        setup=tuple(wanted.setup),
+    )

@@ -1,0 +1,145 @@
+"""The job step: options of srun, and what every task starts."""
+
+import re
+
+from slurmkit.plan.inputs import Inputs
+from slurmkit.plan.model import Container, Labels, Shape, Step, Sweep, Variable, Word
+from slurmkit.plan.shape import started_per_node
+from slurmkit.plan.words import argument_word, literal
+
+_PYTHON = re.compile(r"python(\d+(\.\d+)*)?")
+_LABELS: dict[str, Labels | None] = {"srun": "srun", "torchrun": "torchrun", "mpirun": None}
+_FITS = {"srun": ("torch", "mpi", "command"), "torchrun": ("torch",), "mpirun": ("mpi",)}
+
+
+def choose_step(
+    inputs: Inputs, shape: Shape, sweep: Sweep | None, container: Container | None
+) -> Step:
+    """Return the step that runs the program."""
+    launch = inputs.spec.launch
+    _check_launcher(inputs, shape, container)
+    command = _command(inputs, sweep)
+    pyxis = container is not None and container.runtime == "pyxis"
+    mpi = _mpi_plugin(inputs)
+    maps_ranks = (inputs.context.portable or pyxis) and launch.launcher != "mpirun"
+    shell = maps_ranks or launch.launcher == "torchrun"
+    return Step(
+        launcher=launch.launcher,
+        labels=_LABELS[launch.launcher],
+        mpi=mpi,
+        cpus_per_task=started_per_node(inputs, shape)[1],
+        srun=() if launch.launcher == "mpirun" else _srun(inputs, shape, mpi, container),
+        maps_ranks=maps_ranks,
+        torchrun_python=_is_python_program(launch.command),
+        program=_program(launch.launcher, shell, container, command),
+    )
+
+
+def _check_launcher(inputs: Inputs, shape: Shape, container: Container | None) -> None:
+    launch = inputs.spec.launch
+    if launch.kind not in _FITS[launch.launcher]:
+        inputs.report(
+            f"{launch.launcher} starts programs of kind {_FITS[launch.launcher][0]},"
+            f" not {launch.kind}",
+            key="launch.launcher",
+            hint="use launcher: srun, or change launch.kind",
+            code="launcher",
+        )
+    if launch.launcher != "mpirun":
+        return
+    if container is not None and container.runtime == "pyxis":
+        inputs.report(
+            "mpirun starts nothing inside a pyxis container, because pyxis is a part of srun",
+            key="launch.launcher",
+            hint="use launcher: srun, or runtime: apptainer",
+            code="launcher",
+        )
+    if shape.num_spares:
+        inputs.report(
+            "mpirun would start ranks on the spare nodes, too",
+            key="resources.spares",
+            hint="use launcher: srun, or no spares",
+            code="launcher",
+        )
+
+
+def _mpi_plugin(inputs: Inputs) -> str:
+    """Return Slurm's MPI plugin, ``auto`` to ask on the cluster, or nothing for its default.
+
+    srun(1), --mpi. A site's default of pmix costs every step a server and puts variables into the
+    environment that MPI libraries take as an invitation, so torch jobs say none.
+    """
+    launch = inputs.spec.launch
+    if launch.launcher == "mpirun":
+        return ""
+    if launch.mpi != "auto":
+        return launch.mpi
+    if launch.kind != "mpi":
+        return "none" if launch.kind == "torch" else ""
+    if inputs.site.mpi != "auto":
+        return inputs.site.mpi
+    plugins = inputs.limits.mpi_plugins if inputs.limits is not None else frozenset()
+    if not plugins:
+        return "auto"
+    return next((plugin for plugin in ("pmix", "pmi2") if plugin in plugins), "none")
+
+
+def _srun(inputs: Inputs, shape: Shape, mpi: str, container: Container | None) -> tuple[Word, ...]:
+    """Return srun's options, all sizes explicit: what a step inherits differs by release."""
+    tasks, cpus = started_per_node(inputs, shape)
+    options = [
+        f"--nodes={shape.num_nodes}",
+        f"--ntasks={shape.num_nodes * tasks}",
+        f"--ntasks-per-node={tasks}",
+        f"--cpus-per-task={cpus}",
+        # Consecutive ranks share a node, whatever the site's or a surrounding job's default is.
+        "--distribution=block",
+    ]
+    if shape.num_spares:
+        options.append("--relative=0")  # the first nodes of the job; the spares are the last
+    # Otherwise the other ranks would wait for ever for one that died.
+    options += ["--kill-on-bad-exit=1", "--label"]
+    words = [literal(option) for option in options]
+    if mpi:
+        words.append(("--mpi=", Variable("mpi_plugin")) if mpi == "auto" else (f"--mpi={mpi}",))
+    if container is not None and container.runtime == "pyxis":
+        words += container.options
+    return tuple(words)
+
+
+def _command(inputs: Inputs, sweep: Sweep | None) -> list[Word]:
+    names = inputs.spec.sweep.matrix if inputs.spec.sweep is not None else {}
+    words = []
+    for index, text in enumerate(inputs.spec.launch.command):
+        word, unknown = argument_word(text, names.__contains__)
+        words.append(word)
+        for name in unknown:
+            known = f"it has {', '.join(names)}" if sweep is not None else "there is no sweep"
+            inputs.report(
+                f"{{sweep.{name}}} names nothing in the sweep; {known}",
+                key=f"launch.command.{index}",
+                hint=f"add {name} under sweep, or correct the name",
+                code="unknown-sweep-name",
+            )
+    return words
+
+
+def _program(
+    launcher: str, shell: bool, container: Container | None, command: list[Word]
+) -> tuple[Word, ...]:
+    starter: list[Word] = []
+    if shell:
+        starter = [literal("bash"), literal("-c"), (Variable("start_task"),), literal("start-task")]
+    prefix: list[Word] = []
+    if container is not None and container.runtime == "apptainer":
+        prefix = [literal("apptainer"), literal("exec"), *container.options, container.image]
+    # torchrun is inside the image; shell lines that only map ranks need no shell in it.
+    order = prefix + starter if launcher == "torchrun" else starter + prefix
+    return (*order, *command)
+
+
+def _is_python_program(command: list[str]) -> bool:
+    """Tell whether the command is ``python SCRIPT ...`` or ``python -m MODULE ...``."""
+    if len(command) < 2 or not _PYTHON.fullmatch(command[0].rpartition("/")[2]):
+        return False
+    return command[1] == "-m" or not command[1].startswith("-")

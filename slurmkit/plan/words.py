@@ -1,0 +1,60 @@
+"""Paths, values and ``{sweep.NAME}`` references as words of a command."""
+
+import posixpath
+import re
+from collections.abc import Callable
+
+from slurmkit.plan.model import Variable, Word
+
+_REFERENCE = re.compile(r"\{sweep\.([^{}]*)\}")
+
+
+def path_word(path: str, base_dir: str) -> Word:
+    """Return an absolute path as a word; ``~/`` becomes the home folder of whoever runs the job."""
+    if path == "~" or path.startswith("~/"):
+        return (Variable("HOME"), path[1:]) if path[1:] else (Variable("HOME"),)
+    return (posixpath.normpath(posixpath.join(base_dir, path)),)
+
+
+def join_word(*parts: Word | str) -> Word:
+    """Return one word out of several, neighbouring texts joined."""
+    joined: list[str | Variable] = []
+    for part in parts:
+        for item in (part,) if isinstance(part, str) else part:
+            if isinstance(item, str) and joined and isinstance(last := joined[-1], str):
+                joined[-1] = last + item
+            else:
+                joined.append(item)
+    return tuple(joined)
+
+
+def literal(text: str) -> Word:
+    """Return text as a word without variables."""
+    return (text,)
+
+
+def sweep_variable(name: str) -> str:
+    """Return the environment variable that carries a swept value."""
+    return f"SWEEP_{name.upper()}"
+
+
+def argument_word(text: str, is_swept: Callable[[str], bool]) -> tuple[Word, list[str]]:
+    """Return an argument with its ``{sweep.NAME}`` references resolved, and the unknown names."""
+    parts: list[Word | str] = []
+    unknown: list[str] = []
+    end = 0
+    for match in _REFERENCE.finditer(text):
+        name = match[1]
+        if is_swept(name):
+            parts += [text[end : match.start()], (Variable(sweep_variable(name)),)]
+        else:
+            parts.append(text[end : match.end()])
+            unknown.append(name)
+        end = match.end()
+    word = join_word(*parts, text[end:])
+    return tuple(part for part in word if part != "") or ("",), unknown
+
+
+def value_text(value: str | float | bool) -> str:
+    """Return a YAML scalar as programs expect it: true and false in lower case, as in YAML."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
