@@ -18,13 +18,17 @@ class Form:
 
     Attributes:
         words: what is expected, after "expected": ``a duration such as 4h``.
-        pattern: regular expression that the text matches as a whole; empty for none.
+        pattern: regular expression (ECMA-262) that the text matches as a whole; empty for none.
+        minimum: the least number, where a number may stand for the text.
         short: JSON Schema of a short form that a validator of the model turns into the long one.
+        single: a list of one may be given as its item.
     """
 
     words: str = ""
     pattern: str = ""
+    minimum: int | None = None
     short: dict[str, Any] | None = field(default=None, hash=False)
+    single: bool = False
 
 
 @dataclass
@@ -53,6 +57,7 @@ class Shape:
     words: str = ""
     pattern: str = ""
     short: dict[str, Any] | None = None
+    single: bool = False
 
     @property
     def text_only(self) -> bool:
@@ -121,6 +126,9 @@ def _apply(metadata: Any, shape: Shape) -> None:
             shape.words = item.words or shape.words
             shape.pattern = item.pattern or shape.pattern
             shape.short = item.short or shape.short
+            shape.single = item.single or shape.single
+            if item.minimum is not None:
+                shape.bounds["ge"] = item.minimum
         elif isinstance(item, FieldInfo):
             _apply(item.metadata, shape)
         else:

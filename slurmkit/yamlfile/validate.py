@@ -41,6 +41,8 @@ def plain(node: Node, shape: Shape) -> Any:
     if isinstance(node, Sequence):
         below = shape.items or (shape if shape.text_only else _UNTYPED)
         return [plain(item, below) for item in node.items]
+    if shape.items is not None and shape.values is None and shape.model is None:
+        return plain(node, shape.items)  # a list of one, given as its item
     if shape.model is None:
         below = shape.values or _UNTYPED
         return {name: plain(entry.value, below) for name, entry in node.entries.items()}
