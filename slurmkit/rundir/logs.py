@@ -35,7 +35,11 @@ class AttemptLogs:
 
     def write_node(self, host: str, data: bytes) -> None:
         """Append to the log of what a launcher on one node said for itself."""
-        self.write(f"node-{path_component(host)}.log", data)
+        self.write(self.node_log_path(host).name, data)
+
+    def node_log_path(self, host: str) -> Path:
+        """Return where a node's launcher's own words go."""
+        return self.folder / f"node-{path_component(host)}.log"
 
     def write_merged(self, data: bytes) -> None:
         """Append to the stream of all ranks."""

@@ -1,0 +1,39 @@
+"""The slurmkit program: what compute nodes run is dispatched before anything heavy is imported."""
+
+import sys
+
+
+def main() -> int:
+    """Run the command line in sys.argv and return its exit code."""
+    args = sys.argv[1:]
+    command = args[0] if args else ""
+    try:
+        if command == "exec":
+            from slurmkit.launch.main import main as exec_main  # noqa: PLC0415
+
+            return exec_main(args[1:])
+        if command == "supervise":
+            from slurmkit.supervise.main import main as supervise_main  # noqa: PLC0415
+
+            return supervise_main(args[1:])
+        from slurmkit.cli import main as cli_main  # noqa: PLC0415
+
+        return cli_main()
+    except _slurmkit_error() as error:
+        sys.stderr.write(f"slurmkit: error: {error}\n")
+        return error.exit_code
+
+
+def _slurmkit_error() -> "type[SlurmkitError]":
+    """Return the base of our errors; evaluated, and its module loaded, only after a raise."""
+    from slurmkit.errors import SlurmkitError  # noqa: PLC0415
+
+    return SlurmkitError
+
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from slurmkit.errors import SlurmkitError
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""What the supervisor knows of its job from Slurm's environment."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from slurmkit.hostlist import expand
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """One life of one job, or of one element of a job array.
+
+    Attributes:
+        job_id: this job's own id; ``local`` outside Slurm.
+        array_task: the array's index of this job; None for a job that is no array.
+        array_size: how many elements the array has; 0 for a job that is no array.
+        restart_count: how often Slurm has requeued the job.
+        nodes: the allocated nodes as a hostlist.
+        host: this host's name in Slurm.
+    """
+
+    job_id: str
+    array_task: int | None
+    array_size: int
+    restart_count: int
+    nodes: str
+    host: str
+
+
+def job_context(env: Mapping[str, str]) -> JobContext:
+    """Read it from the environment of a batch script (sbatch(1), OUTPUT ENVIRONMENT VARIABLES)."""
+    host = env.get("SLURMD_NODENAME") or os.uname().nodename
+    task = _number(env.get("SLURM_ARRAY_TASK_ID"))
+    return JobContext(
+        job_id=env.get("SLURM_JOB_ID") or "local",
+        array_task=task,
+        array_size=(_number(env.get("SLURM_ARRAY_TASK_COUNT")) or 0) if task is not None else 0,
+        restart_count=_number(env.get("SLURM_RESTART_COUNT")) or 0,
+        nodes=env.get("SLURM_JOB_NODELIST") or host,
+        host=host,
+    )
+
+
+def step_hosts(command: Sequence[str], job: JobContext) -> list[str]:
+    """Return the hosts of the step that the command starts, in order.
+
+    They are those it names by ``--nodelist`` or ``-w``, else those of the job.
+    """
+    for position, word in enumerate(command):
+        if word == "--":
+            break
+        if word in ("--nodelist", "-w") and position + 1 < len(command):
+            return expand(command[position + 1])
+        if word.startswith("--nodelist="):
+            return expand(word.removeprefix("--nodelist="))
+    return expand(job.nodes)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() else None
