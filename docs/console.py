@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 DOCS_DIR = Path(__file__).resolve().parent
-README = DOCS_DIR.parent / "README.md"
+_BESIDE = [DOCS_DIR.parent / "README.md", DOCS_DIR.parent / "CONTRIBUTING.md"]
 
 _FENCE = re.compile(
     r"(?P<indent>[ ]*)```(?P<language>\w+)[^\n]*?(?:title=\"(?P<title>[^\"]+)\")?[^\n`]*\n"
@@ -54,13 +54,13 @@ Step = Command | File
 
 
 def pages() -> list[Path]:
-    """Return the README and every page below docs/, sorted."""
-    return [README, *sorted(DOCS_DIR.rglob("*.md"))]
+    """Return the README, CONTRIBUTING and every page below docs/, sorted."""
+    return [*_BESIDE, *sorted(DOCS_DIR.rglob("*.md"))]
 
 
 def page_name(page: Path) -> str:
     """Return how tests call a page, such as ``how-to/sweeps.md``."""
-    return page.name if page == README else page.relative_to(DOCS_DIR).as_posix()
+    return page.name if page in _BESIDE else page.relative_to(DOCS_DIR).as_posix()
 
 
 def steps(page: Path, place: str) -> list[Step]:

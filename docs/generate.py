@@ -97,14 +97,14 @@ def _cell(text: str | None) -> str:
     return " ".join((text or "").split()).replace("|", "\\|")
 
 
-def from_function(path: str) -> Callable[[], str]:
-    """Return a function that calls ``module:function`` when the page is written."""
+def _call(path: str) -> Callable[[], str]:
+    """Return a function that calls ``module:function`` when the text is needed."""
 
-    def page() -> str:
+    def text() -> str:
         module, _, name = path.partition(":")
         return str(getattr(importlib.import_module(module), name)())
 
-    return page
+    return text
 
 
 def json_page() -> str:
@@ -123,37 +123,55 @@ def json_page() -> str:
     return "\n".join(parts)
 
 
+#: Pages that are written as a whole.
 PAGES: dict[str, Callable[[], str]] = {
     "reference/cli.md": cli_page,
-    "reference/job-yaml.md": from_function("slurmkit.spec.reference:markdown"),
-    "reference/site-yaml.md": from_function("slurmkit.site.reference:markdown"),
-    "reference/environment.md": from_function("slurmkit.launch.reference:markdown"),
-    "reference/checks.md": from_function("slurmkit.check.reference:markdown"),
+    "reference/job-yaml.md": _call("slurmkit.spec.reference:markdown"),
+    "reference/site-yaml.md": _call("slurmkit.site.reference:markdown"),
     "reference/json.md": json_page,
+}
+#: Parts of pages, between ``<!-- begin NAME ... -->`` and ``<!-- end NAME -->``.
+PARTS: dict[str, Callable[[], str]] = {
+    "reference/environment.md#ranks": _call("slurmkit.launch.variables:reference_table"),
+    "reference/checks.md#checks": _call("slurmkit.check.reference:markdown"),
 }
 
 
 def page_text(name: str) -> str:
-    """Return what the page should hold now."""
+    """Return what a page of PAGES should hold now."""
     return _NOTICE + PAGES[name]().strip() + "\n"
+
+
+def with_part(page: str, part: str, text: str) -> str:
+    """Return the page with the text between the part's marks."""
+    marks = re.compile(rf"(<!-- begin {part}\b[^\n]*-->\n).*?(<!-- end {part} -->)", re.DOTALL)
+    found = marks.search(page)
+    if found is None:
+        raise SystemExit(f"no marks for the part {part!r}")
+    return f"{page[: found.end(1)]}\n{text.strip()}\n\n{page[found.start(2) :]}"
 
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or with ``--check`` return 1 and name those that are out of date."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    stale = []
-    for name in PAGES:
-        path, text = DOCS_DIR / name, page_text(name)
-        if path.is_file() and path.read_text(encoding="utf-8") == text:
-            continue
-        stale.append(name)
-        if "--check" not in arguments:
-            path.write_text(text, encoding="utf-8")
-            print(f"wrote docs/{name}")
-    if stale and "--check" in arguments:
-        print(f"out of date: {', '.join(stale)}; run docs/generate.py", file=sys.stderr)
-        return 1
+    wanted = {name: page_text(name) for name in PAGES}
+    for name, part_text in PARTS.items():
+        page, _, part = name.partition("#")
+        before = wanted.get(page) or (DOCS_DIR / page).read_text(encoding="utf-8")
+        wanted[page] = with_part(before, part, part_text())
+    stale = [name for name, text in wanted.items() if _read(DOCS_DIR / name) != text]
+    if "--check" in arguments:
+        if stale:
+            print(f"out of date: {', '.join(stale)}; run docs/generate.py", file=sys.stderr)
+        return 1 if stale else 0
+    for name in stale:
+        (DOCS_DIR / name).write_text(wanted[name], encoding="utf-8")
+        print(f"wrote docs/{name}")
     return 0
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 if __name__ == "__main__":
