@@ -1,15 +1,16 @@
 """What a plan is made of, in one value."""
 
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from slurmkit.errors import Problem
-from slurmkit.limits import Limits
 from slurmkit.site.models import Site
 from slurmkit.spec.models import JobSpec
 
+if TYPE_CHECKING:  # only who asks a cluster needs it at run time
+    from slurmkit.limits import Limits
 
-@dataclass(frozen=True)
-class Context:
+
+class Context(NamedTuple):
     """Where the job comes from and goes to; values only, so that a plan depends on nothing else.
 
     Attributes:
@@ -29,15 +30,14 @@ class Context:
     portable: bool = False
 
 
-@dataclass(frozen=True)
-class Inputs:
+class Inputs(NamedTuple):
     """Everything a decision may depend on, and the problems that the decisions found."""
 
     spec: JobSpec
     site: Site
-    limits: Limits | None
+    limits: "Limits | None"
     context: Context
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Problem]
 
     def report(self, message: str, *, key: str, hint: str = "", code: str = "invalid") -> None:
         """Note that the job cannot be planned, and go on to find what else is wrong."""

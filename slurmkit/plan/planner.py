@@ -1,7 +1,8 @@
 """(JobSpec, Site, Limits) -> Plan: every decision about a job, in one pass and without effects."""
 
+from typing import TYPE_CHECKING
+
 from slurmkit.errors import InvalidInputError
-from slurmkit.limits import Limits
 from slurmkit.plan.container import choose_container
 from slurmkit.plan.directives import choose_directives, unresolved, wants_warning
 from slurmkit.plan.environment import choose_env
@@ -13,10 +14,13 @@ from slurmkit.plan.words import literal, path_word, sweep_variable, value_text
 from slurmkit.site.models import Site
 from slurmkit.spec.models import JobSpec
 
+if TYPE_CHECKING:
+    from slurmkit.limits import Limits
+
 __all__ = ["Context", "make_plan"]
 
 
-def make_plan(spec: JobSpec, site: Site, limits: Limits | None, context: Context) -> Plan:
+def make_plan(spec: JobSpec, site: Site, limits: "Limits | None", context: Context) -> Plan:
     """Decide everything about a job.
 
     Args:
@@ -28,7 +32,7 @@ def make_plan(spec: JobSpec, site: Site, limits: Limits | None, context: Context
     Raises:
         InvalidInputError: the combination makes no sense; carries every problem found.
     """
-    inputs = Inputs(spec, site, limits, context)
+    inputs = Inputs(spec, site, limits, context, problems=[])
     shape = choose_shape(inputs)
     env = choose_env(inputs, shape)
     sweep = _sweep(inputs)

@@ -1,6 +1,5 @@
 """How many tasks and CPUs a job gets, where and for how long, if its file does not say."""
 
-from slurmkit.limits import NodeShape
 from slurmkit.plan.inputs import Inputs
 from slurmkit.plan.model import Shape
 from slurmkit.spec.models import gpu_count, gpu_type
@@ -77,8 +76,6 @@ def _node_kinds(inputs: Inputs) -> list[tuple[int, int, str]]:
     ]
     if kinds or limits is None:
         return kinds
-    nodes: list[NodeShape] = []
-    for name in names:
-        live = limits.partitions.get(name) if name else limits.default_partition()
-        nodes += live.nodes if live is not None else ()
+    live = [limits.partitions.get(name) if name else limits.default_partition() for name in names]
+    nodes = (node for partition in live if partition is not None for node in partition.nodes)
     return [(node.cpus, node.gpus, node.gpu_type) for node in nodes]

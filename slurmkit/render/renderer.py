@@ -9,6 +9,7 @@ import jinja2
 from slurmkit.errors import InvalidInputError, Location, Problem
 from slurmkit.plan.model import Plan
 from slurmkit.render import shell
+from slurmkit.render.cache import CompiledTemplates
 from slurmkit.resources import shipped_dir
 
 # What a template can raise; whether it was a person's template, its place tells.
@@ -62,6 +63,7 @@ def _environment(folders: Sequence[Path]) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         auto_reload=False,
+        bytecode_cache=CompiledTemplates(),
     )
     filters: dict[str, Callable[..., str]] = {
         "quote": shell.quote,
