@@ -7,6 +7,7 @@ from pathlib import Path
 
 from slurmkit.errors import InvalidInputError, Problem
 from slurmkit.site.models import Site
+from slurmkit.site.rules import broken_rules
 from slurmkit.yamlfile.nodes import SourceMap
 from slurmkit.yamlfile.reader import read_document
 from slurmkit.yamlfile.validate import build
@@ -80,7 +81,10 @@ def read_site(path: Path, origin: str = "--site") -> FoundSite:
     except OSError as error:
         raise _unreadable(f"{path} ({origin}) cannot be read: {error.strerror}") from None
     root = read_document(data, str(path))
-    return FoundSite(build(Site, root), path.absolute(), origin, SourceMap(root))
+    site, source = build(Site, root), SourceMap(root)
+    if problems := broken_rules(site, source):
+        raise InvalidInputError(problems)
+    return FoundSite(site, path.absolute(), origin, source)
 
 
 def _named(text: str, origin: str) -> Path:

@@ -50,12 +50,16 @@ def _indices(value: str) -> str:
         raise ValueError(f"{value!r} is not a set of indices; write 0-9, 1,3,5 or 0-99:2")
     if match["limit"]:
         raise ValueError(f"{value!r} holds a limit; write limit: {match['limit']} beside indices")
+    size = 0
     for item in value.split(","):
         first, _, last = item.partition(":")[0].partition("-")
         if last and int(last) < int(first):
             raise ValueError(f"{item!r} runs backwards; write {last}-{first}")
         if int(last or first) > MAX_ARRAY_INDEX:
             raise ValueError(f"{item!r}: Slurm has no array index above {MAX_ARRAY_INDEX}")
+        size += int(last or first) - int(first) + 1
+    if size > MAX_ARRAY_INDEX + 1:
+        raise ValueError("names more indices than an array of Slurm's can have")
     return value
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Union
 
-from slurmkit.errors import Location
+from slurmkit.errors import Location, Problem
 
 Path = tuple[str | int, ...]
 
@@ -97,6 +97,12 @@ def merge(base: Node, over: Node) -> Node:
             entry = Entry(entry.key, merge(entries[name].value, entry.value))  # noqa: PLW2901
         entries[name] = entry
     return Mapping(entries, over.where, over.flow)
+
+
+def by_place(problem: Problem) -> tuple[str, int, int]:
+    """Return a sort key: the order in which a person reads the files."""
+    where = problem.where or Location("", 0, 0)
+    return (where.file, where.line, where.column)
 
 
 def dotted(path: Iterable[str | int]) -> str:

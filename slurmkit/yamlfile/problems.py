@@ -9,7 +9,16 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from slurmkit.errors import Location, Problem
-from slurmkit.yamlfile.nodes import Mapping, Node, Path, Scalar, Sequence, SourceMap, dotted
+from slurmkit.yamlfile.nodes import (
+    Mapping,
+    Node,
+    Path,
+    Scalar,
+    Sequence,
+    SourceMap,
+    by_place,
+    dotted,
+)
 from slurmkit.yamlfile.shapes import Shape, at, describe, fields_of, join, shape_of
 
 
@@ -20,12 +29,7 @@ def problems(error: ValidationError, model: type[BaseModel], source: SourceMap) 
     for detail in error.errors(include_url=False):
         grouped.setdefault(_path_of(detail, top), []).append(detail)
     found = [_problem(path, details, top, source) for path, details in grouped.items()]
-    return sorted(found, key=_order)
-
-
-def _order(problem: Problem) -> tuple[str, int, int]:
-    where = problem.where or Location("", 0, 0)
-    return (where.file, where.line, where.column)
+    return sorted(found, key=by_place)
 
 
 def _path_of(detail: Any, top: Shape) -> Path:
