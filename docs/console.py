@@ -16,10 +16,10 @@ DOCS_DIR = Path(__file__).resolve().parent
 _BESIDE = [DOCS_DIR.parent / "README.md", DOCS_DIR.parent / "CONTRIBUTING.md"]
 
 _FENCE = re.compile(
-    r"(?P<indent>[ ]*)```(?P<language>\w+)[^\n]*?(?:title=\"(?P<title>[^\"]+)\")?[^\n`]*\n"
-    r"(?P<body>.*?)\n(?P=indent)```",
-    re.DOTALL,
+    r"^(?P<indent> *)```(?P<language>\w+)(?P<options>[^\n]*)\n(?P<body>.*?)\n(?P=indent)```$",
+    re.DOTALL | re.MULTILINE,
 )
+_TITLE = re.compile(r'title="([^"]+)"')
 _PLACE = re.compile(r"<!-- on: (\w+) -->\s*$")
 
 #: Printed after each command, with its exit code.
@@ -71,15 +71,15 @@ def steps(page: Path, place: str) -> list[Step]:
     text = page.read_text(encoding="utf-8")
     found: list[Step] = []
     for match in _FENCE.finditer(text):
-        line = text.count("\n", 0, match.start()) + 2
+        line = text.count("\n", 0, match.start()) + 2  # of the first row inside
         indent = len(match["indent"])
         body = [row[indent:] for row in match["body"].split("\n")]
         where = _PLACE.search(text[: match.start()])
         if match["language"] == "console":
             if (where[1] if where else "laptop") == place:
                 found += _commands(body, line)
-        elif match["title"]:
-            found.append(File(line, match["title"], "\n".join(body) + "\n"))
+        elif title := _TITLE.search(match["options"]):
+            found.append(File(line, title[1], "\n".join(body) + "\n"))
     return found
 
 
