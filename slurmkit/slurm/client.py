@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from slurmkit.errors import SlurmError, UsageError
+from slurmkit.errors import SlurmkitError, UsageError
 from slurmkit.limits import Limits
 from slurmkit.slurm.states import JobId, JobInfo, JobKey
 
@@ -27,23 +27,23 @@ class SubmitRequest:
 
     Attributes:
         script: the batch script: a Path is a file, a str is the text itself.
-        args: further sbatch options, such as ``("--hold",)``; they win over the script's directives.
-        script_args: arguments of the script itself.
+        args: further sbatch options, such as ``("--hold",)``; they win over its directives.
         token: what makes the submission idempotent; two requests with one token are one job.
         comment: the user's own comment, kept behind the token.
         cwd: the folder the job starts in; None for the present one.
         env: variables to set for the job over the scrubbed environment.
         secret_names: variables that must not reach the job through Slurm.
+        again: an earlier attempt with this token may have been taken: look for it first.
     """
 
     script: Path | str
     args: Sequence[str] = ()
-    script_args: Sequence[str] = ()
     token: str = field(default_factory=new_token)
     comment: str = ""
     cwd: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     secret_names: frozenset[str] = frozenset()
+    again: bool = False
 
     @property
     def job_comment(self) -> str:
@@ -70,7 +70,7 @@ class SubmitResult:
     recovered: bool = False
 
 
-SubmitOutcome = SubmitResult | SlurmError
+SubmitOutcome = SubmitResult | SlurmkitError
 
 
 class Client(Protocol):
@@ -131,4 +131,4 @@ def connect(backend: Backend | str = "auto") -> Client:
         raise UsageError(f"no backend {backend!r}", hint="choose auto, cli or pyslurm")
     from slurmkit.slurm.cli import CliClient  # noqa: PLC0415 (callers of states pay for no backend)
 
-    return CliClient.connect()
+    return CliClient()

@@ -1,4 +1,4 @@
-"""Start one Slurm program, with a deadline, and turn its failure into an error that says what it said."""
+"""Start one Slurm program, with a deadline; its failure becomes an error that quotes it."""
 
 import os
 import shutil
@@ -97,10 +97,8 @@ class Runner:
         try:
             done = subprocess.run(
                 [*self.prefix, *argv],
-                input=stdin,
-                stdin=subprocess.DEVNULL if stdin is None else None,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                input="" if stdin is None else stdin,
+                capture_output=True,
                 env=dict(self.environ if environ is None else environ),
                 cwd=cwd,
                 timeout=limit_s,

@@ -37,8 +37,6 @@ class JobState(str, Enum):
     PREEMPTED = "PREEMPTED"
     DEADLINE = "DEADLINE"
     BOOT_FAIL = "BOOT_FAIL"
-    LAUNCH_FAILED = "LAUNCH_FAILED"
-    RECONFIG_FAIL = "RECONFIG_FAIL"
     REVOKED = "REVOKED"
     UNKNOWN = "UNKNOWN"
 
@@ -58,8 +56,6 @@ DONE_STATES = frozenset(
         JobState.PREEMPTED,
         JobState.DEADLINE,
         JobState.BOOT_FAIL,
-        JobState.LAUNCH_FAILED,
-        JobState.RECONFIG_FAIL,
         JobState.REVOKED,
     }
 )
@@ -151,8 +147,13 @@ class JobInfo:
         return JobKey(self.job_id)
 
     @property
+    def submission_id(self) -> int:
+        """The id that sbatch printed: the array's, the het job's leader's, or the job's own."""
+        return self.array_job_id or self.het_job_id or self.job_id
+
+    @property
     def is_done(self) -> bool:
-        """Whether it has ended for good; a COMPLETING or UNKNOWN job has not, as far as is known."""
+        """Whether it ended for good; of a COMPLETING or UNKNOWN job that is not known."""
         return self.state in DONE_STATES
 
     @property
