@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slurmkit.errors import InvalidInputError, Problem
+from slurmkit.errors import InvalidInputError, Location, Problem
 from slurmkit.site.models import Site
 from slurmkit.site.rules import broken_rules
+from slurmkit.yamlfile import nodes
 from slurmkit.yamlfile.nodes import SourceMap
 from slurmkit.yamlfile.reader import read_document
 from slurmkit.yamlfile.validate import build
+
+Environ = Mapping[str, str]
 
 FILE_NAME = "site.yaml"
 SYSTEM_PATH = Path("/etc/slurmkit") / FILE_NAME
@@ -39,7 +42,7 @@ class FoundSite:
         return self.path.parent if self.path else None
 
 
-def find_site(explicit: str | None = None, environ: Mapping[str, str] = os.environ) -> FoundSite:
+def find_site(explicit: str | None = None, environ: Environ = os.environ) -> FoundSite:
     """Return the site that holds here.
 
     Looked at in order: ``explicit`` (``--site``), ``$SLURMKIT_SITE``,
@@ -55,10 +58,10 @@ def find_site(explicit: str | None = None, environ: Mapping[str, str] = os.envir
     for path, origin in ((user_path(environ), "user"), (SYSTEM_PATH, "system")):
         if path is not None and path.is_file():
             return read_site(path, origin)
-    return FoundSite(Site())
+    return FoundSite(build(Site, nodes.Mapping({}, Location("", 0, 0))))
 
 
-def user_path(environ: Mapping[str, str] = os.environ) -> Path | None:
+def user_path(environ: Environ = os.environ) -> Path | None:
     """Return where a user's own site.yaml lies; None for a user without a home."""
     config = environ.get("XDG_CONFIG_HOME", "")
     # The XDG base directory specification: a relative path is invalid and is ignored.

@@ -83,7 +83,9 @@ class Launch(Section):
     launcher: Literal["srun", "torchrun", "mpirun"] = Field(
         "srun", description="What starts one process per rank."
     )
-    command: Annotated[list[Text], Field(min_length=1)] = Field(
+    command: Annotated[
+        list[Text], Field(min_length=1), Form("a list such as [python, train.py]")
+    ] = Field(
         description="Program and arguments as a list; {sweep.NAME} stands for a swept value."
     )
     workdir: Line | None = Field(

@@ -3,7 +3,6 @@
 import posixpath
 from collections.abc import Callable, Iterator
 
-from slurmkit import hostlist
 from slurmkit.errors import Problem
 from slurmkit.reserved import refused_option
 from slurmkit.spec.finding import Finding
@@ -74,6 +73,10 @@ def _memory_per_gpu(spec: JobSpec) -> Iterator[Finding]:
 
 
 def _hosts(spec: JobSpec) -> Iterator[Finding]:
+    if spec.resources.nodelist is None and spec.resources.exclude is None:
+        return
+    from slurmkit import hostlist  # noqa: PLC0415 - few jobs name hosts
+
     named: dict[str, list[str]] = {}
     for key, text in (
         ("nodelist", spec.resources.nodelist),

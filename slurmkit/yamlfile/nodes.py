@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Union
+from typing import NamedTuple, Union
 
 from slurmkit.errors import Location, Problem
 
@@ -18,8 +17,7 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+
 _NAN_INF = re.compile(r"\.(?:nan|NaN|NAN)|[-+]?\.(?:inf|Inf|INF)")
 
 
-@dataclass(frozen=True)
-class Scalar:
+class Scalar(NamedTuple):
     """One value; ``plain`` tells that it was written without quotes."""
 
     text: str
@@ -49,8 +47,7 @@ class Scalar:
         return text
 
 
-@dataclass(frozen=True)
-class Sequence:
+class Sequence(NamedTuple):
     """A list; ``flow`` tells that it was written in brackets."""
 
     items: tuple["Node", ...]
@@ -58,16 +55,14 @@ class Sequence:
     flow: bool = True
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One key of a mapping with its value."""
 
     key: Scalar
     value: "Node"
 
 
-@dataclass(frozen=True)
-class Mapping:
+class Mapping(NamedTuple):
     """Keys and values in the order they were written."""
 
     entries: dict[str, Entry]

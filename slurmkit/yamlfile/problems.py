@@ -51,7 +51,7 @@ def _problem(path: Path, details: list[Any], top: Shape, source: SourceMap) -> P
     if "extra_forbidden" in kinds:
         return _unknown_key(path, key, parent, top, source)
     if "missing" in kinds:
-        return _missing_key(path, key, where, top)
+        return _missing_key(path, where, top)
     if details[0]["loc"][-1:] == ("[key]",):
         return Problem(_reason(details[0]), key, source.locate_key(key), code="bad-name")
     shape = at(top, path)[0]
@@ -167,11 +167,9 @@ def _unknown_key(path: Path, key: str, parent: Shape, top: Shape, source: Source
     return Problem(f"unknown key {name!r}{place}", key, where, hint, code="unknown-key")
 
 
-def _missing_key(path: Path, key: str, where: Location | None, top: Shape) -> Problem:
-    shape = at(top, path)[0]
-    return Problem(
-        f"{path[-1]!r} is missing", key, where, f"Give {describe(shape)}.", code="missing-key"
-    )
+def _missing_key(path: Path, where: Location | None, top: Shape) -> Problem:
+    hint = f"Give {describe(at(top, path)[0])}."
+    return Problem(f"{path[-1]!r} is missing", dotted(path), where, hint, code="missing-key")
 
 
 def nearest(name: str, allowed: list[str]) -> str:

@@ -102,7 +102,7 @@ def _place_after(before: str, file: str) -> Location:
     return Location(file, len(lines), len(lines[-1]) + 1)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Frame:
     """A list or mapping that is still open."""
 

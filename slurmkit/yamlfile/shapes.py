@@ -31,7 +31,8 @@ class Form:
     single: bool = False
 
 
-@dataclass
+# Only __init__ is generated: this is read while every command starts.
+@dataclass(eq=False, repr=False)
 class Shape:
     """What one value may be.
 
@@ -58,6 +59,11 @@ class Shape:
     pattern: str = ""
     short: dict[str, Any] | None = None
     single: bool = False
+
+    @property
+    def is_section(self) -> bool:
+        """Whether the value is always a mapping with fixed keys."""
+        return self.model is not None and not self.optional
 
     @property
     def text_only(self) -> bool:
