@@ -124,15 +124,15 @@ class CliClient:
         numbers = sorted({key.job_id for key in keys})
         listed_ids = ",".join(map(str, numbers))
         few = len(numbers) <= _MAX_LISTED_IDS
-        known = self._squeue([f"--jobs={listed_ids}"] if few else [])
-        found = records.select(records.listed(known), keys)
-        answered = set(found) | {JobKey(job.submission_id) for job in found.values()}
-        missing = [key for key in keys if key not in answered]
-        if missing:
-            found.update(records.select(self._sacct(missing), missing))
-            answered = set(found) | {JobKey(job.submission_id) for job in found.values()}
-            found.update({key: records.unknown(key) for key in missing if key not in answered})
-        return found
+        known = records.listed(self._squeue([f"--jobs={listed_ids}"] if few else []))
+        found = records.select(known, keys)
+        # slurmctld forgets each task of an array MinJobAge after that task's end.
+        arrays = {JobKey(job.array_job_id) for job in found.values() if job.array_job_id}
+        answered = _answered(found) - arrays
+        if to_ask := [key for key in keys if key not in answered]:
+            found = records.select(self._sacct(to_ask), to_ask) | found
+            answered = _answered(found)
+        return found | {key: records.unknown(key) for key in keys if key not in answered}
 
     def _squeue(self, arguments: list[str]) -> list[JobInfo]:
         output = self._runner.run(["squeue", "--json", "--all", "--states=all", *arguments])
@@ -198,6 +198,11 @@ class CliClient:
                 raise output.error()
             if problems:
                 raise RefusedError(f"Slurm does not cancel: {'; '.join(problems)}")
+
+
+def _answered(found: Mapping[JobKey, JobInfo]) -> set[JobKey]:
+    """Return the keys that need not be asked for again: whole arrays and het jobs, too."""
+    return set(found) | {JobKey(job.submission_id) for job in found.values()}
 
 
 def _first(key: JobKey) -> tuple[int, int]:

@@ -139,7 +139,9 @@ def _partition(record: Mapping[str, str], shapes: Mapping[str, "_Shape"]) -> Par
         allow_qos=_allowed(record.get("AllowQos")),
         deny_qos=frozenset(normalise.words(record.get("DenyQos"))),
         allow_groups=_allowed(record.get("AllowGroups")),
-        exclusive=record.get("OverSubscribe", "").startswith("EXCLUSIVE"),
+        # 26.05 has a word of its own for what was a value of OverSubscribe.
+        exclusive="EXCLUSIVE" in record.get("OverSubscribe", "")
+        or record.get("Exclusive") == "NODE",
         nodes=_grouped(normalise.text(record.get("Nodes")), shapes),
     )
 
