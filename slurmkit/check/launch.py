@@ -1,0 +1,215 @@
+"""Checks of the program's environment, its arguments, and how its ranks share a node."""
+
+import re
+
+from slurmkit.check.registry import About, Problems, local
+from slurmkit.check.subject import Subject
+from slurmkit.units import format_slurm_time
+
+# What slurmkit gives every task; a value of one's own is written over.
+_LAUNCHER_NAMES = """
+RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE NODE_RANK GROUP_RANK MASTER_ADDR MASTER_PORT
+SLURMKIT_RUN_DIR SLURMKIT_ATTEMPT SLURMKIT_RENDEZVOUS_HOST OMPI_COMM_WORLD_RANK
+OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_LOCAL_RANK OMPI_COMM_WORLD_LOCAL_SIZE
+OMPI_COMM_WORLD_NODE_RANK MPI_LOCALRANKID MPI_LOCALNRANKS
+"""
+_OF_THE_LAUNCHER = frozenset(_LAUNCHER_NAMES.split())
+# By these srun and the launch find the job they belong to; srun(1), OUTPUT ENVIRONMENT VARIABLES.
+_JOB_NAMES = """
+SLURM_JOB_ID SLURM_JOBID SLURM_STEP_ID SLURM_STEPID SLURM_PROCID SLURM_LOCALID SLURM_NODEID
+SLURM_NTASKS SLURM_NPROCS SLURM_NNODES SLURM_JOB_NUM_NODES SLURM_JOB_NODELIST SLURM_NODELIST
+SLURM_TASKS_PER_NODE SLURM_NTASKS_PER_NODE SLURM_CPUS_PER_TASK SLURM_ARRAY_TASK_ID
+SLURM_ARRAY_JOB_ID SLURMD_NODENAME
+"""
+_OF_THE_JOB = frozenset(_JOB_NAMES.split())
+_EXPANSION = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}|\([^)]*\))|`[^`]+`|\A~(?:/|\Z)")
+_SYSTEM_DIRS = frozenset({"/usr/bin", "/bin"})
+# Longest single string of an exec, its name and the ending NUL included: MAX_ARG_STRLEN of Linux.
+_MAX_STRING_BYTES = 128 * 1024
+
+
+@local(
+    About(
+        "env-of-job",
+        "No variable under env is one by which Slurm's programs find their job.",
+        "SLURM_JOB_ID belongs to Slurm: srun would look for another job",
+    )
+)
+def env_of_job(subject: Subject) -> Problems:
+    """Find variables that break the launch."""
+    for name in subject.spec.env:
+        if name in _OF_THE_JOB:
+            yield subject.problem(
+                f"env.{name}",
+                f"{name} belongs to Slurm: srun would look for another job"
+                if name.endswith(("JOB_ID", "JOBID"))
+                else f"{name} belongs to Slurm: the launch reads from it what the job has",
+                "Remove it, or choose another name.",
+            )
+
+
+@local(
+    About(
+        "env-of-launcher",
+        "No variable under env is one that every task gets from the launch.",
+        "MASTER_PORT is set for each task, so this value is lost",
+        warning=True,
+    )
+)
+def env_of_launcher(subject: Subject) -> Problems:
+    """Find values that no task will see."""
+    for name in subject.spec.env:
+        if name in _OF_THE_LAUNCHER:
+            yield subject.problem(
+                f"env.{name}",
+                f"{name} is set for each task, so this value is lost",
+                "Remove it: ranks find each other without it.",
+            )
+
+
+@local(
+    About(
+        "env-not-expanded",
+        "No value under env counts on a shell to fill in $NAME, $(command) or ~.",
+        "'$HOME/data' arrives as it is written: nothing fills in $HOME",
+        warning=True,
+    )
+)
+def env_not_expanded(subject: Subject) -> Problems:
+    """Find values that were written for a shell; they are quoted, so that no character is lost."""
+    for name, value in subject.spec.env.items():
+        match = _EXPANSION.search(value)
+        if match:
+            shown = value if len(value) <= 60 else f"{value[:57]}..."
+            yield subject.problem(
+                f"env.{name}",
+                f"{shown!r} arrives as it is written: nothing fills in {match[0]}",
+                "Write the value itself, or a line `export NAME=...` under software.setup.",
+            )
+
+
+@local(
+    About(
+        "env-path",
+        "A PATH of one's own still leads to the system's programs.",
+        "PATH leads neither to /usr/bin nor to /bin, so that the script finds no srun",
+    )
+)
+def env_path(subject: Subject) -> Problems:
+    """Find a PATH under which the script itself cannot go on."""
+    value = subject.spec.env.get("PATH")
+    if value is not None and not _SYSTEM_DIRS & set(value.split(":")):
+        yield subject.problem(
+            "env.PATH",
+            "PATH leads neither to /usr/bin nor to /bin, so that the script finds no srun",
+            'Write a line such as `export PATH="/my/bin:$PATH"` under software.setup.',
+        )
+
+
+@local(
+    About(
+        "string-too-long",
+        "Each variable and argument is shorter than the 128 KiB that Linux hands to a program.",
+        "DATA has 200000 bytes; Linux hands no variable of more than 131071 to a program",
+    )
+)
+def string_too_long(subject: Subject) -> Problems:
+    """Find strings with which no program starts ("Argument list too long")."""
+    most = _MAX_STRING_BYTES - 1
+    for name, value in subject.spec.env.items():
+        size = len(f"{name}={value}".encode(errors="surrogateescape"))
+        if size > most:
+            yield subject.problem(
+                f"env.{name}",
+                f"{name} has {size} bytes; Linux hands no variable of more than {most} to a "
+                "program",
+                "Put it into a file that the program reads.",
+            )
+    for index, argument in enumerate(subject.spec.launch.command):
+        size = len(argument.encode(errors="surrogateescape"))
+        if size > most:
+            yield subject.problem(
+                f"launch.command.{index}",
+                f"the argument has {size} bytes; Linux hands none of more than {most} to a program",
+                "Put it into a file that the program reads.",
+            )
+
+
+@local(
+    About(
+        "env-too-large",
+        "All variables and arguments together fit into what the kernel takes (ARG_MAX).",
+        "environment and arguments take 2500000 bytes; the kernel takes 2097152",
+    )
+)
+def env_too_large(subject: Subject) -> Problems:
+    """Find environments with which no program starts; the job inherits the submitter's."""
+    own = sum(len(f"{name}={value}") + 9 for name, value in subject.plan.env)
+    arguments = sum(len(argument) + 9 for argument in subject.spec.launch.command)
+    total = subject.facts.environ_bytes + own + arguments
+    if total > subject.facts.arg_max:
+        yield subject.problem(
+            "env",
+            f"environment and arguments take {total} bytes; the kernel takes "
+            f"{subject.facts.arg_max}",
+            "Put long values into a file, or submit from a smaller environment.",
+        )
+
+
+@local(
+    About(
+        "gpus-shared-by-ranks",
+        "A torch job has as many ranks on a node as GPUs.",
+        "8 ranks share 4 GPUs on each node",
+        warning=True,
+    )
+)
+def gpus_shared_by_ranks(subject: Subject) -> Problems:
+    """Find ranks that would run on one GPU together, which NCCL refuses."""
+    shape = subject.request.shape
+    if subject.spec.launch.kind == "torch" and 0 < shape.gpus_per_node < shape.tasks_per_node:
+        yield subject.problem(
+            "resources.tasks_per_node",
+            f"{shape.tasks_per_node} ranks share {shape.gpus_per_node} GPUs on each node",
+            f"NCCL wants one GPU for each rank: write tasks_per_node: {shape.gpus_per_node}.",
+        )
+
+
+@local(
+    About(
+        "gpus-idle",
+        "A torch job has a rank for each GPU, or says by one rank that it sees to them itself.",
+        "2 ranks for 8 GPUs on each node: 6 GPUs have no rank",
+        warning=True,
+    )
+)
+def gpus_idle(subject: Subject) -> Problems:
+    """Find GPUs that are paid for and not used; one rank may well use all of its node."""
+    shape = subject.request.shape
+    if subject.spec.launch.kind == "torch" and 1 < shape.tasks_per_node < shape.gpus_per_node:
+        yield subject.problem(
+            "resources.tasks_per_node",
+            f"{shape.tasks_per_node} ranks for {shape.gpus_per_node} GPUs on each node: "
+            f"{shape.gpus_per_node - shape.tasks_per_node} GPUs have no rank",
+            f"Write tasks_per_node: {shape.gpus_per_node}, or ask for fewer GPUs.",
+        )
+
+
+@local(
+    About(
+        "signal-before-start",
+        "The job lasts longer than the time between the warning signal and its end.",
+        "the job lasts 00:01:00 and is warned 120 s before its end: right at its start",
+        warning=True,
+    )
+)
+def signal_before_start(subject: Subject) -> Problems:
+    """Find jobs that are told to save and stop as soon as they start."""
+    time_s, lead = subject.request.time_s, subject.request.value("--signal").rpartition("@")[2]
+    if time_s is not None and lead.isdecimal() and time_s <= int(lead):
+        yield subject.problem(
+            "resources.time",
+            f"the job lasts {format_slurm_time(time_s)} and is warned {lead} s before its end: "
+            "right at its start",
+            "Ask for more time, or lower signal.lead_s in site.yaml.",
+        )
