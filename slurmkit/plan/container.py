@@ -51,19 +51,10 @@ def _mounts(inputs: Inputs, workdir: Word) -> tuple[Word, ...]:
     container = inputs.spec.software.container
     mounts: list[Word] = []
     taken: set[Word] = set()
-    for index, text in enumerate(container.mounts if container is not None else []):
+    for text in container.mounts if container is not None else []:
         source, _, rest = text.partition(":")
         target, _, flags = rest.partition(":")
-        target = target or source
-        if not source or ":" in flags or not target.startswith(("/", "~")):
-            inputs.report(
-                f"{text!r} is not a mount",
-                key=f"software.container.mounts.{index}",
-                hint="write source:/destination or source:/destination:ro",
-                code="mount",
-            )
-            continue
-        destination = path_word(target, "/")
+        destination = path_word(target or source, "/")
         taken.add(destination)
         suffix = f":{flags}" if flags else ""
         mounts.append(
@@ -109,5 +100,5 @@ def _pyxis(
 def _apptainer(mounts: tuple[Word, ...], workdir: Word, shape: Shape) -> tuple[Word, ...]:
     options = [literal("--nv")] if shape.gpus_per_node else []
     for mount in mounts:
-        options += [literal("--bind"), mount]
-    return (*options, literal("--pwd"), workdir)
+        options.append(join_word("--bind=", mount))
+    return (*options, join_word("--pwd=", workdir))

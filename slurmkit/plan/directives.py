@@ -82,19 +82,14 @@ def _memory(inputs: Inputs, shape: Shape) -> Iterator[Directive]:
     if per == "cpu":
         yield Directive("--mem-per-cpu", format_size_mib(size_mib))
     elif per != "gpu":
-        comment = "all of the node's" if size_mib == 0 else ""
-        yield Directive("--mem", format_size_mib(size_mib), comment)
-    elif shape.gpus_per_node:
+        if size_mib:
+            yield Directive("--mem", format_size_mib(size_mib))
+        else:
+            yield Directive("--mem", "0", "all of each node's")
+    else:
         # Said per node, because Slurm counts --mem-per-gpu only for some ways to ask for GPUs.
         total = format_size_mib(size_mib * shape.gpus_per_node)
         yield Directive("--mem", total, f"{amount} for each GPU")
-    else:
-        inputs.report(
-            "memory per GPU makes no sense for a job without GPUs",
-            key="resources.memory",
-            hint="write 64G for each node or 4G/cpu, or set resources.gpus_per_node",
-            code="memory-per-gpu",
-        )
 
 
 def _places(inputs: Inputs) -> Iterator[Directive]:

@@ -145,8 +145,8 @@ class Step(NamedTuple):
         mpi: Slurm's MPI plugin; ``auto`` when the script has to ask, empty for the cluster's own.
         cpus_per_task: CPUs of each process that Slurm starts.
         srun: options of srun, in order; empty for mpirun.
-        maps_ranks: True when a few lines of bash turn Slurm's variables into the program's, because
-            slurmkit is not where the tasks run.
+        without_exec: True when no ``slurmkit exec`` can start the program, because slurmkit is not
+            where the tasks run.
         torchrun_python: True when the command is ``python SCRIPT`` or ``python -m MODULE``, which
             torchrun starts itself; False when it starts the command as it stands.
         program: what every task starts: container runtime, shell lines, the user's command.
@@ -157,9 +157,14 @@ class Step(NamedTuple):
     mpi: str
     cpus_per_task: int
     srun: tuple[Word, ...]
-    maps_ranks: bool
+    without_exec: bool
     torchrun_python: bool
     program: tuple[Word, ...]
+
+    @property
+    def maps_ranks(self) -> bool:
+        """Tell whether shell lines turn Slurm's variables into those that the program reads."""
+        return self.without_exec and self.launcher == "srun"
 
     @property
     def uses_shell(self) -> bool:

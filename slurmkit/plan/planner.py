@@ -10,7 +10,7 @@ from slurmkit.plan.inputs import Context, Inputs
 from slurmkit.plan.model import Modules, Plan, Software, Sweep
 from slurmkit.plan.shape import choose_shape
 from slurmkit.plan.step import choose_step
-from slurmkit.plan.words import literal, path_word, sweep_variable, value_text
+from slurmkit.plan.words import literal, path_word, sweep_variable
 from slurmkit.site.models import Site
 from slurmkit.spec.models import JobSpec
 
@@ -24,18 +24,18 @@ def make_plan(spec: JobSpec, site: Site, limits: "Limits | None", context: Conte
     """Decide everything about a job.
 
     Args:
-        spec: what the user asks for.
+        spec: what the user asks for; its own rules (``slurmkit.spec.rules``) hold.
         site: what the cluster is.
         limits: the live cluster's snapshot, for defaults that depend on it; None when not asked.
         context: where the job comes from and goes to.
 
     Raises:
-        InvalidInputError: the combination makes no sense; carries every problem found.
+        InvalidInputError: the job does not fit this site; carries every problem found.
     """
     inputs = Inputs(spec, site, limits, context, problems=[])
     shape = choose_shape(inputs)
     env = choose_env(inputs, shape)
-    sweep = _sweep(inputs)
+    sweep = _sweep(spec)
     workdir = path_word(spec.launch.workdir or ".", context.base_dir)
     variables = [name for name, _ in env] + [name for name, _ in (sweep.axes if sweep else ())]
     container = choose_container(inputs, shape, workdir, variables)
@@ -56,7 +56,7 @@ def make_plan(spec: JobSpec, site: Site, limits: "Limits | None", context: Conte
         sweep=sweep,
         secrets=tuple(secret.name for secret in spec.secrets),
         warning_signal=site.signal.name if wants_warning(inputs) else "",
-        step=choose_step(inputs, shape, sweep, container),
+        step=choose_step(inputs, shape, container),
         notes=unresolved(inputs),
     )
     if inputs.problems:
@@ -64,29 +64,11 @@ def make_plan(spec: JobSpec, site: Site, limits: "Limits | None", context: Conte
     return plan
 
 
-def _sweep(inputs: Inputs) -> Sweep | None:
-    spec = inputs.spec
+def _sweep(spec: JobSpec) -> Sweep | None:
     if spec.sweep is None:
         return None
-    if spec.array is not None:
-        inputs.report(
-            "a sweep is an array itself, so there cannot be another one",
-            key="array",
-            hint="give the sweep one more name with these values, or remove one of the two",
-            code="array-and-sweep",
-        )
-    axes: dict[str, tuple[str, ...]] = {}
-    for name, values in spec.sweep.matrix.items():
-        variable = sweep_variable(name)
-        if variable in axes:
-            inputs.report(
-                f"{name!r} and another name both become {variable}",
-                key=f"sweep.matrix.{name}",
-                hint="choose names that differ by more than case",
-                code="sweep-name",
-            )
-        axes[variable] = tuple(value_text(value) for value in values)
-    return Sweep(tuple(axes.items()))
+    matrix = spec.sweep.matrix
+    return Sweep(tuple((sweep_variable(name), tuple(values)) for name, values in matrix.items()))
 
 
 def _software(inputs: Inputs) -> Software:

@@ -3,50 +3,38 @@
 import re
 
 from slurmkit.plan.inputs import Inputs
-from slurmkit.plan.model import Container, Labels, Shape, Step, Sweep, Variable, Word
+from slurmkit.plan.model import Container, Labels, Shape, Step, Variable, Word
 from slurmkit.plan.shape import started_per_node
 from slurmkit.plan.words import argument_word, literal
 
 _PYTHON = re.compile(r"python(\d+(\.\d+)*)?")
 _LABELS: dict[str, Labels | None] = {"srun": "srun", "torchrun": "torchrun", "mpirun": None}
-_FITS = {"srun": ("torch", "mpi", "command"), "torchrun": ("torch",), "mpirun": ("mpi",)}
 
 
-def choose_step(
-    inputs: Inputs, shape: Shape, sweep: Sweep | None, container: Container | None
-) -> Step:
+def choose_step(inputs: Inputs, shape: Shape, container: Container | None) -> Step:
     """Return the step that runs the program."""
     launch = inputs.spec.launch
-    _check_launcher(inputs, shape, container)
-    command = _command(inputs, sweep)
+    if launch.launcher == "mpirun":
+        _check_mpirun(inputs, shape, container)
+    swept = inputs.spec.sweep.matrix if inputs.spec.sweep is not None else {}
+    command = [argument_word(text, swept) for text in launch.command]
     pyxis = container is not None and container.runtime == "pyxis"
     mpi = _mpi_plugin(inputs)
-    maps_ranks = (inputs.context.portable or pyxis) and launch.launcher != "mpirun"
-    shell = maps_ranks or launch.launcher == "torchrun"
+    without_exec = inputs.context.portable or pyxis
+    shell = launch.launcher == "torchrun" or (without_exec and launch.launcher == "srun")
     return Step(
         launcher=launch.launcher,
         labels=_LABELS[launch.launcher],
         mpi=mpi,
         cpus_per_task=started_per_node(inputs, shape)[1],
         srun=() if launch.launcher == "mpirun" else _srun(inputs, shape, mpi, container),
-        maps_ranks=maps_ranks,
+        without_exec=without_exec,
         torchrun_python=_is_python_program(launch.command),
         program=_program(launch.launcher, shell, container, command),
     )
 
 
-def _check_launcher(inputs: Inputs, shape: Shape, container: Container | None) -> None:
-    launch = inputs.spec.launch
-    if launch.kind not in _FITS[launch.launcher]:
-        inputs.report(
-            f"{launch.launcher} starts programs of kind {_FITS[launch.launcher][0]},"
-            f" not {launch.kind}",
-            key="launch.launcher",
-            hint="use launcher: srun, or change launch.kind",
-            code="launcher",
-        )
-    if launch.launcher != "mpirun":
-        return
+def _check_mpirun(inputs: Inputs, shape: Shape, container: Container | None) -> None:
     if container is not None and container.runtime == "pyxis":
         inputs.report(
             "mpirun starts nothing inside a pyxis container, because pyxis is a part of srun",
@@ -105,23 +93,6 @@ def _srun(inputs: Inputs, shape: Shape, mpi: str, container: Container | None) -
     if container is not None and container.runtime == "pyxis":
         words += container.options
     return tuple(words)
-
-
-def _command(inputs: Inputs, sweep: Sweep | None) -> list[Word]:
-    names = inputs.spec.sweep.matrix if inputs.spec.sweep is not None else {}
-    words = []
-    for index, text in enumerate(inputs.spec.launch.command):
-        word, unknown = argument_word(text, names.__contains__)
-        words.append(word)
-        for name in unknown:
-            known = f"it has {', '.join(names)}" if sweep is not None else "there is no sweep"
-            inputs.report(
-                f"{{sweep.{name}}} names nothing in the sweep; {known}",
-                key=f"launch.command.{index}",
-                hint=f"add {name} under sweep, or correct the name",
-                code="unknown-sweep-name",
-            )
-    return words
 
 
 def _program(

@@ -1,8 +1,8 @@
-"""Paths, values and ``{sweep.NAME}`` references as words of a command."""
+"""Paths and ``{sweep.NAME}`` references as words of a command."""
 
 import posixpath
 import re
-from collections.abc import Callable
+from collections.abc import Container
 
 from slurmkit.plan.model import Variable, Word
 
@@ -38,23 +38,13 @@ def sweep_variable(name: str) -> str:
     return f"SWEEP_{name.upper()}"
 
 
-def argument_word(text: str, is_swept: Callable[[str], bool]) -> tuple[Word, list[str]]:
-    """Return an argument with its ``{sweep.NAME}`` references resolved, and the unknown names."""
+def argument_word(text: str, swept: Container[str]) -> Word:
+    """Return an argument with its ``{sweep.NAME}`` references as variables."""
     parts: list[Word | str] = []
-    unknown: list[str] = []
     end = 0
     for match in _REFERENCE.finditer(text):
-        name = match[1]
-        if is_swept(name):
-            parts += [text[end : match.start()], (Variable(sweep_variable(name)),)]
-        else:
-            parts.append(text[end : match.end()])
-            unknown.append(name)
-        end = match.end()
+        if match[1] in swept:
+            parts += [text[end : match.start()], (Variable(sweep_variable(match[1])),)]
+            end = match.end()
     word = join_word(*parts, text[end:])
-    return tuple(part for part in word if part != "") or ("",), unknown
-
-
-def value_text(value: str | float | bool) -> str:
-    """Return a YAML scalar as programs expect it: true and false in lower case, as in YAML."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return tuple(part for part in word if part != "") or ("",)

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from slurmkit.plan.model import Directive, Variable, Word
 
 _PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
-_PLAIN_IN_DOUBLE_QUOTES = re.compile(r"[\w@%+=:,./ -]*", re.ASCII)
-# Control characters, and bytes that are no UTF-8 as Python carries them (PEP 383).
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\udc80-\udcff]")
+_OPTION = re.compile(r"--?[A-Za-z][\w-]*=", re.ASCII)
+_NEEDS_BACKSLASH = re.compile(r'["$`\\]')
+# Control characters and surrogates: bytes that are no UTF-8 as Python carries them (PEP 383), and
+# those that a YAML escape made.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _NAMED_ESCAPES = {"\n": r"\n", "\t": r"\t", "\r": r"\r", "\\": r"\\", "'": r"\'"}
 _NEEDS_ESCAPE = re.compile(rf"{_UNPRINTABLE.pattern}|[\\']")
 _DIRECTIVE_SPECIAL = re.compile(r"[\s\"'\\#]", re.ASCII)
@@ -16,7 +18,7 @@ _WIDTH = 96
 
 
 def quote(text: str) -> str:
-    r"""Return text as one word of bash that expands to exactly it.
+    r"""Return text as one word of bash that expands to exactly it, in its most readable form.
 
     Control characters are written as ``$'\n'`` because a line break would tear the line, and a
     carriage return makes sbatch refuse the script ("DOS line breaks").
@@ -27,25 +29,33 @@ def quote(text: str) -> str:
         return text
     if _UNPRINTABLE.search(text):
         return f"$'{_NEEDS_ESCAPE.sub(_escape, text)}'"
-    if "'" not in text:
+    if not re.search(r"[$`\\']", text):
         return f"'{text}'"
-    if not re.search(r'["$`\\!]', text):
-        return f'"{text}"'
-    return "'" + text.replace("'", "'\\''") + "'"
+    # Not '$HOME': whoever reads that wonders, and so does shellcheck, whether it was meant.
+    return '"' + _NEEDS_BACKSLASH.sub(r"\\\g<0>", text) + '"'
 
 
 def quote_word(word: Word) -> str:
     """Return a word in which variables are expanded, but never split."""
-    if not any(isinstance(part, Variable) for part in word):
-        return quote("".join(part for part in word if isinstance(part, str)))
+    first, *others = word
+    option = _OPTION.match(first) if isinstance(first, str) else None
+    if option is None or not isinstance(first, str):
+        return _quote_parts(word)
+    rest = first[option.end() :]
+    return option[0] + _quote_parts((rest, *others) if rest else tuple(others))
+
+
+def _quote_parts(word: Word) -> str:
     texts = [part for part in word if isinstance(part, str)]
-    if all(_PLAIN_IN_DOUBLE_QUOTES.fullmatch(text) for text in texts):
-        following = [*word[1:], ""]
-        inside = [_inside(part, after) for part, after in zip(word, following, strict=True)]
-        return f'"{"".join(inside)}"'
-    return "".join(
-        f'"${part.name}"' if isinstance(part, Variable) else quote(part) for part in word
-    )
+    if len(texts) == len(word):
+        return quote("".join(texts)) if texts else ""
+    if any(_UNPRINTABLE.search(text) for text in texts):
+        return "".join(
+            f'"${part.name}"' if isinstance(part, Variable) else quote(part) for part in word
+        )
+    following = [*word[1:], ""]
+    inside = [_inside(part, after) for part, after in zip(word, following, strict=True)]
+    return f'"{"".join(inside)}"'
 
 
 def quote_words(words: Sequence[Word], indent: int = 4) -> str:
@@ -81,12 +91,15 @@ def comment(text: str) -> str:
 
 def _escape(match: re.Match[str]) -> str:
     char = match[0]
-    code = ord(char) & 0xFF  # a lone byte 0xNN is carried as U+DCNN
-    return _NAMED_ESCAPES.get(char) or f"\\{code:03o}"
+    if char in _NAMED_ESCAPES:
+        return _NAMED_ESCAPES[char]
+    is_byte = "\udc80" <= char <= "\udcff"
+    raw = char.encode("utf-8", "surrogateescape" if is_byte else "surrogatepass")
+    return "".join(f"\\{byte:03o}" for byte in raw)
 
 
 def _inside(part: str | Variable, after: str | Variable) -> str:
     if isinstance(part, str):
-        return part
+        return _NEEDS_BACKSLASH.sub(r"\\\g<0>", part)
     ambiguous = isinstance(after, str) and re.match(r"[\w\[]", after)
     return f"${{{part.name}}}" if ambiguous else f"${part.name}"
