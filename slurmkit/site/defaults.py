@@ -1,8 +1,14 @@
 """A site from what the live cluster says of itself, for clusters that nobody has described."""
 
 from slurmkit.limits import Limits, NodeShape, PartitionLimits
+from slurmkit.site.lookup import FoundSite
 from slurmkit.site.models import NodeType, Partition, Site
 from slurmkit.units import format_size_mib
+
+
+def found_on(limits: Limits) -> FoundSite:
+    """Return the site of a cluster that nobody has described."""
+    return FoundSite(from_limits(limits), origin="cluster")
 
 
 def from_limits(limits: Limits) -> Site:

@@ -26,8 +26,8 @@ class FoundSite:
     Attributes:
         site: what the cluster is.
         path: its file, absolute; None when none was found and everything is a default.
-        origin: what named the file: ``--site``, ``$SLURMKIT_SITE``, ``user``, ``system`` or
-            ``defaults``.
+        origin: what named the file: ``--site``, ``$SLURMKIT_SITE``, ``user`` or ``system``;
+            ``cluster`` when the live cluster was asked, ``defaults`` when nobody was.
         source: places of keys and values in the file.
     """
 

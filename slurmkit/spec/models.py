@@ -85,9 +85,7 @@ class Launch(Section):
     )
     command: Annotated[
         list[Text], Field(min_length=1), Form("a list such as [python, train.py]")
-    ] = Field(
-        description="Program and arguments as a list; {sweep.NAME} stands for a swept value."
-    )
+    ] = Field(description="Program and arguments as a list; {sweep.NAME} stands for a swept value.")
     workdir: Line | None = Field(
         None, description="Folder to run in, relative to the YAML file. Default: the YAML's folder."
     )

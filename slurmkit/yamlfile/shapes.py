@@ -78,13 +78,18 @@ class Shape:
 @cache
 def fields_of(model: type[BaseModel]) -> dict[str, Shape]:
     """Return the shape of each field by the name it has in the file."""
-    return {info.alias or name: _of_field(info) for name, info in model.model_fields.items()}
+    return {name_of(name, info): _of_field(info) for name, info in model.model_fields.items()}
 
 
 @cache
 def shape_of(model: type[BaseModel]) -> Shape:
     """Return the shape of a whole model."""
     return Shape(model=model)
+
+
+def name_of(name: str, info: FieldInfo) -> str:
+    """Return the name that a field has in the file: ``async`` for ``async_``."""
+    return info.alias or name
 
 
 def _of_field(info: FieldInfo) -> Shape:
@@ -195,10 +200,14 @@ def describe(shape: Shape) -> str:
 
 
 def _plural(shape: Shape) -> str:
-    if shape.words or shape.choices or shape.model is not None:
+    if shape.choices:
+        return "words out of " + ", ".join(shape.choices)
+    if shape.words or shape.model is not None:
         return "entries that are " + describe(shape)
     if shape.items is not None:
         return "lists"
+    if shape.values is not None:
+        return "mappings"
     return "texts" if shape.kinds == {"text"} else "values"
 
 

@@ -6,7 +6,11 @@ import re
 from slurmkit.errors import Location
 from slurmkit.yamlfile.nodes import Scalar
 
-_SAFE = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./+@%=-]*")
+# Texts that need no quotes: words, paths, options such as --lr=1, and sizes such as 64G or 4h.
+_CHARS = "A-Za-z0-9_./+@%=-"
+_SAFE = re.compile(
+    rf"(?:~/|[A-Za-z_./]|--?(?=[A-Za-z]))[{_CHARS}]*(?::[{_CHARS}]+)*|[1-9]\d*[A-Za-z][A-Za-z/]*"
+)
 # What JSON leaves as it is but YAML folds into a space or does not allow.
 _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _OLD_BOOLS = frozenset(("yes", "no", "on", "off", "y", "n"))
@@ -60,7 +64,7 @@ def _scalar(value: object) -> str:
 
 def _is_safe(text: str) -> bool:
     """Tell whether no reader, of YAML 1.1 either, takes the bare text for something else."""
-    if not _SAFE.fullmatch(text) or text[0].isdigit() or text.lower() in _OLD_BOOLS:
+    if not _SAFE.fullmatch(text) or text.lower() in _OLD_BOOLS:
         return False
     return isinstance(Scalar(text, True, _NOWHERE).value(), str)
 
