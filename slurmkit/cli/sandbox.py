@@ -45,7 +45,7 @@ def up(
     Example: slurmkit sandbox up --nodes 2 --name demo
     """
     from slurmkit.errors import UsageError
-    from slurmkit.sandbox import Sandbox, Size
+    from slurmkit.sandbox import Sandbox
     from slurmkit.units import parse_size_mib
 
     try:
@@ -54,11 +54,15 @@ def up(
         raise UsageError(f"--memory: {error}") from error
     sandbox = Sandbox.up(
         name,
-        Size(nodes=nodes, gpus=gpus, cpus=cpus, memory_mib=memory_mib, gpu_type=gpu_type),
+        nodes=nodes,
+        gpus=gpus,
+        cpus=cpus,
+        memory_mib=memory_mib,
+        gpu_type=gpu_type,
         release=release,
         share=share or [],
         slurmd_timeout_s=slurmd_timeout,
-        slurm_conf_lines=conf or [],
+        slurm_conf=conf or [],
         progress=lambda line: typer.echo(line, err=True),
     )
     option = "" if name == "default" else f" --name {name}"

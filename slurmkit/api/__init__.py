@@ -1,0 +1,77 @@
+"""The Python face of slurmkit; the command line is a thin layer over it.
+
+Example::
+
+    import slurmkit
+
+    job = slurmkit.load("llama-finetune.yaml", ["resources.nodes=4"])
+    run = slurmkit.submit(job)
+    status = run.wait()
+    if not status.ok:
+        print(status.elements[0].failure)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slurmkit.api.describe import describe_site
+    from slurmkit.api.find import find_run, list_status
+    from slurmkit.api.prepare import Prepared, load, prepare
+    from slurmkit.api.run import Run
+    from slurmkit.api.status import ElementStatus, RankFailure, RunStatus
+    from slurmkit.api.submit import DryRun, check, dry_run, submit, submit_many
+    from slurmkit.spec.loader import Job, from_spec
+    from slurmkit.spec.models import JobSpec
+
+# Each name is imported when it is first used: rendering a script must not pay for talking to Slurm.
+_HOMES = {
+    "DryRun": "slurmkit.api.submit",
+    "ElementStatus": "slurmkit.api.status",
+    "Job": "slurmkit.spec.loader",
+    "JobSpec": "slurmkit.spec.models",
+    "Prepared": "slurmkit.api.prepare",
+    "RankFailure": "slurmkit.api.status",
+    "Run": "slurmkit.api.run",
+    "RunStatus": "slurmkit.api.status",
+    "check": "slurmkit.api.submit",
+    "describe_site": "slurmkit.api.describe",
+    "dry_run": "slurmkit.api.submit",
+    "find_run": "slurmkit.api.find",
+    "from_spec": "slurmkit.spec.loader",
+    "list_status": "slurmkit.api.find",
+    "load": "slurmkit.spec.loader",
+    "prepare": "slurmkit.api.prepare",
+    "submit": "slurmkit.api.submit",
+    "submit_many": "slurmkit.api.submit",
+}
+__all__ = [
+    "DryRun",
+    "ElementStatus",
+    "Job",
+    "JobSpec",
+    "Prepared",
+    "RankFailure",
+    "Run",
+    "RunStatus",
+    "check",
+    "describe_site",
+    "dry_run",
+    "find_run",
+    "from_spec",
+    "list_status",
+    "load",
+    "prepare",
+    "submit",
+    "submit_many",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'slurmkit.api' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    # Importing api/submit.py has put that module here under the name of the function.
+    globals()[name] = value
+    return value

@@ -1,0 +1,110 @@
+"""From a job.yaml to a plan and a script: joins spec, site, plan and render."""
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slurmkit.limits import Limits
+from slurmkit.plan.model import Plan
+from slurmkit.plan.planner import Context, make_plan
+from slurmkit.render.renderer import render
+from slurmkit.resources import shipped_dir
+from slurmkit.rundir.layout import path_component
+from slurmkit.site.lookup import FoundSite, find_site
+from slurmkit.spec.loader import Job, load
+
+__all__ = ["Prepared", "find_site", "load", "prepare", "run_root_of", "template_dirs"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job that is ready to be checked and submitted.
+
+    Attributes:
+        job: the job as loaded.
+        found: the site and where it was found.
+        limits: the cluster's snapshot; None when nobody was asked.
+        plan: what will be done.
+        script: the batch script.
+        run_root: where runs keep their files.
+        run_dir: this run's folder; None when the script makes its own.
+    """
+
+    job: Job
+    found: FoundSite
+    limits: Limits | None
+    plan: Plan
+    script: str
+    run_root: Path
+    run_dir: Path | None
+
+
+def prepare(
+    job: Job,
+    *,
+    site: str | FoundSite | None = None,
+    limits: Limits | None = None,
+    run_id: str | None = None,
+    dependencies: Sequence[tuple[str, str]] = (),
+    portable: bool = False,
+) -> Prepared:
+    """Plan and render a job.
+
+    Args:
+        job: what ``load`` returned.
+        site: site.yaml or its folder, or a site already found; None looks in the usual places.
+        limits: the live cluster's snapshot, for defaults that depend on it.
+        run_id: fixes the run directory in the script; None lets the script make its own.
+        dependencies: (``ok`` | ``any`` | ``notok`` | ``start``, job id) pairs, already looked up.
+        portable: render a script that needs no slurmkit on the cluster.
+
+    Raises:
+        InvalidInputError: site.yaml or a template is wrong.
+    """
+    found = site if isinstance(site, FoundSite) else find_site(site)
+    run_root = run_root_of(found)
+    run_dir = run_root / path_component(job.spec.name) / run_id if run_id else None
+    context = Context(
+        base_dir=str(job.path.parent),
+        run_dir=str(run_dir) if run_dir else None,
+        run_root=str(run_root),
+        slurmkit=slurmkit_command(),
+        dependencies=tuple(dependencies),
+        portable=portable,
+    )
+    plan = make_plan(job.spec, found.site, limits, context)
+    script = render(plan, template_dirs(job, found))
+    return Prepared(job, found, limits, plan, script, run_root, run_dir)
+
+
+def run_root_of(found: FoundSite) -> Path:
+    """Return where runs keep their files: $SLURMKIT_RUN_ROOT, else the site's run_root."""
+    root = os.environ.get("SLURMKIT_RUN_ROOT") or found.site.run_root
+    return Path(os.path.expandvars(root)).expanduser().absolute()
+
+
+def template_dirs(job: Job, found: FoundSite) -> list[Path]:
+    """Return where templates are looked for, nearest first; the package's own come last."""
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
+    dirs = [job.path.parent / "templates"]
+    if found.folder is not None:
+        dirs.append(found.folder / "templates")
+    dirs += [config / "slurmkit" / "templates", shipped_dir("templates")]
+    return dirs
+
+
+def slurmkit_command() -> str:
+    """Return the absolute path of the slurmkit that runs now, for the script to start.
+
+    Compute nodes see the same file system, but their PATH may lead to another slurmkit or none.
+    """
+    started_as = Path(sys.argv[0])
+    if started_as.name == "slurmkit" and started_as.is_file():
+        return str(started_as.absolute())
+    beside_python = Path(sys.executable).parent / "slurmkit"
+    if beside_python.is_file():
+        return str(beside_python)
+    return shutil.which("slurmkit") or "slurmkit"

@@ -1,0 +1,25 @@
+"""The command line: parse, call one function, print. No logic here, and nobody imports it."""
+
+import os
+import sys
+
+
+def main() -> int:
+    """Run the command line that sys.argv holds and return the exit code."""
+    # Pydantic would read the metadata of every installed package for plugins: 10 ms a start.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    from slurmkit.cli.app import app
+    from slurmkit.cli.output import print_error
+    from slurmkit.errors import SlurmkitError
+
+    try:
+        app(prog_name="slurmkit")
+    except SlurmkitError as error:
+        print_error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `slurmkit logs RUN | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0

@@ -1,0 +1,50 @@
+"""The table of commands; importing it costs typer and no more."""
+
+from typing import Annotated
+
+import typer
+
+from slurmkit import __version__
+from slurmkit.cli import compute, jobs, meta, runs, sandbox
+
+app = typer.Typer(
+    name="slurmkit",
+    help="From one YAML file to a running multi-node job on a Slurm cluster.",
+    epilog="Start with:  slurmkit init llama-finetune && slurmkit submit llama-finetune.yaml",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"slurmkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+for command in (
+    jobs.init,
+    jobs.check,
+    jobs.render,
+    jobs.submit,
+    runs.status,
+    runs.logs,
+    runs.cancel,
+    meta.schema,
+):
+    app.command()(command)
+app.add_typer(meta.site_app, name="site")
+app.add_typer(sandbox.app, name="sandbox")
+compute.register(app)

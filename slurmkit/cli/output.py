@@ -1,0 +1,102 @@
+"""How results look: JSON for programs, tables and colours on a terminal, plain text elsewhere."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from slurmkit.errors import InvalidInputError, Problem, SlurmkitError
+
+_RED, _YELLOW, _GREEN, _DIM, _RESET = "\033[31m", "\033[33m", "\033[32m", "\033[2m", "\033[0m"
+_STATE_COLOURS = {"COMPLETED": _GREEN, "RUNNING": _GREEN, "PENDING": _YELLOW, "COMPLETING": _YELLOW}
+
+
+def echo(text: str = "") -> None:
+    """Print one line to standard output."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """Print one line to standard error: what a person wants to know and a program does not."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def print_json(value: Any) -> None:
+    """Print a result as JSON with sorted keys; dataclasses, enums and paths are understood."""
+    echo(json.dumps(value, indent=2, sort_keys=True, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (set, frozenset, tuple)):
+        return sorted(value) if isinstance(value, (set, frozenset)) else list(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _paint(text: str, colour: str, *, stream: Any) -> str:
+    return f"{colour}{text}{_RESET}" if stream.isatty() else text
+
+
+def paint_state(state: str) -> str:
+    """Return the state in its colour on a terminal, else as it is."""
+    return _paint(state, _STATE_COLOURS.get(state, _RED), stream=sys.stdout)
+
+
+def dim(text: str) -> str:
+    """Return the text in grey on a terminal, else as it is."""
+    return _paint(text, _DIM, stream=sys.stdout)
+
+
+def print_problems(problems: Iterable[Problem]) -> None:
+    """Print problems to standard error, one each, errors before warnings."""
+    for problem in sorted(problems, key=lambda problem: problem.warning):
+        word, colour = ("warning", _YELLOW) if problem.warning else ("error", _RED)
+        note(f"{_paint(word, colour, stream=sys.stderr)}: {problem}")
+
+
+def print_problem(problem: Problem) -> None:
+    """Print one problem to standard error."""
+    print_problems([problem])
+
+
+def print_error(error: SlurmkitError) -> None:
+    """Print an error that ends the command."""
+    if isinstance(error, InvalidInputError):
+        print_problems(error.problems)
+        return
+    note(f"{_paint('error', _RED, stream=sys.stderr)}: {error}")
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """Return a problem as the published schema has it."""
+    where = problem.where
+    return {
+        "code": problem.code,
+        "key": problem.key,
+        "message": problem.message,
+        "hint": problem.hint,
+        "severity": "warning" if problem.warning else "error",
+        "file": where.file if where else None,
+        "line": where.line if where else None,
+        "column": where.column if where else None,
+    }
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return aligned lines, without rich: two spaces between columns, none after the last."""
+    body = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(row[i]) for row in body) for i in range(len(header))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in body
+    ]

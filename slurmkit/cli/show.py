@@ -1,0 +1,130 @@
+"""How runs and sites are shown to a person."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from slurmkit.cli.output import dim, echo, note, paint_state, table
+
+if TYPE_CHECKING:
+    from slurmkit.api import ElementStatus, RankFailure, RunStatus
+
+_MOST_ELEMENTS = 50
+
+
+def state_line(status: "RunStatus") -> str:
+    """Return one line on what a run is doing, such as ``demo: RUNNING on n[1-2]``."""
+    if len(status.elements) > 1:
+        counts = Counter(element.state for element in status.elements)
+        parts = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
+        return f"{status.name}: {parts}"
+    element = status.elements[0]
+    where = f" on {element.nodes}" if element.nodes else ""
+    reason = f" ({element.reason})" if element.reason and not element.nodes else ""
+    return f"{status.name}: {element.state}{where}{reason}"
+
+
+def print_end(status: "RunStatus") -> None:
+    """Say on standard error how a run ended, and who failed first."""
+    note(f"-- {state_line(status)}")
+    for element in status.elements:
+        if element.failure is not None:
+            note(describe_failure(element.failure, element.task))
+    if not status.ok:
+        note(f"   logs: slurmkit logs {status.run_id}   files: {status.run_dir}")
+
+
+def describe_failure(failure: "RankFailure", task: int | None = None) -> str:
+    """Return which rank failed first, where, how and why, on a few lines."""
+    who = f"rank {failure.rank}" if failure.rank is not None else "a launcher"
+    where = f" on {failure.host}" if failure.host else ""
+    element = f"task {task}: " if task is not None else ""
+    if failure.exit_code is not None:
+        how = f"exited with code {failure.exit_code}"
+    else:
+        how = f"was ended by {failure.signal}" if failure.signal else f"failed: {failure.detail}"
+    reason = "".join(f"\n     {line}" for line in failure.reason.splitlines())
+    return f"   {element}{who}{where} {how}{reason}"
+
+
+def print_status(status: "RunStatus") -> None:
+    """Print one run in full."""
+    rows = [
+        ("run", f"{status.name}/{status.run_id}"),
+        ("job", status.job_id or "none (run on this machine)"),
+        ("state", paint_state(status.state)),
+    ]
+    if len(status.elements) == 1:
+        rows += _element_rows(status.elements[0])
+    rows.append(("files", status.run_dir))
+    for name, value in rows:
+        echo(f"{name:9} {value}")
+    if len(status.elements) > 1:
+        echo()
+        _print_elements(status.elements)
+    for element in status.elements:
+        if element.failure is not None:
+            echo(describe_failure(element.failure, element.task))
+
+
+def _element_rows(element: "ElementStatus") -> list[tuple[str, str]]:
+    rows = [
+        ("reason", element.reason if element.reason != "None" else ""),
+        ("nodes", element.nodes),
+        ("attempts", str(element.attempts or "")),
+        ("started", _clock(element.start_time)),
+        ("ended", _clock(element.end_time)),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _print_elements(elements: Sequence["ElementStatus"]) -> None:
+    names = list(elements[0].values)
+    shown = elements[:_MOST_ELEMENTS]
+    lines = table(
+        ["TASK", *[name.upper() for name in names], "STATE", "NODES", "REASON"],
+        [
+            [
+                "-" if element.task is None else str(element.task),
+                *[element.values.get(name, "") for name in names],
+                element.state,
+                element.nodes,
+                element.reason,
+            ]
+            for element in shown
+        ],
+    )
+    for line in lines:
+        echo(line)
+    if len(elements) > len(shown):
+        echo(dim(f"… and {len(elements) - len(shown)} more; --json has them all"))
+
+
+def print_status_list(statuses: Sequence["RunStatus"]) -> None:
+    """Print runs, one line each."""
+    if not statuses:
+        echo("no runs yet; `slurmkit submit JOB.yaml` makes one")
+        return
+    rows = [
+        [item.name, item.run_id, item.job_id or "-", item.state, _clock(item.submit_time)]
+        for item in statuses
+    ]
+    for line in table(["NAME", "RUN ID", "JOB", "STATE", "SUBMITTED"], rows):
+        echo(line)
+
+
+def print_tree(values: Mapping[str, Any], indent: int = 0) -> None:
+    """Print nested plain data as indented lines."""
+    for name, value in values.items():
+        pad = "  " * indent
+        if isinstance(value, Mapping) and value:
+            echo(f"{pad}{name}:")
+            print_tree(value, indent + 1)
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+            echo(f"{pad}{name}: {text if text not in ('', None, {}) else '-'}")
+
+
+def _clock(seconds: float | None) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else ""
