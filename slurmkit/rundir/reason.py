@@ -8,6 +8,8 @@ _RANK_PREFIX = re.compile(r"^\[rank\d+\]:\s?")
 _FRAME = re.compile(r'^\s+File "(?P<file>[^"]+)", line (?P<line>\d+)')
 # An exception as Python prints it: its name, alone or before a colon.
 _EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(: .*)?$")
+# What Slurm writes into rank 0's stream when it ends a step: the consequence, not the reason.
+_STEP_CANCELLED = re.compile(r"^slurmstepd(-\S+)?: error: \*\*\* ")
 _MAX_LINE = 400
 _LAST_LINES = 3
 
@@ -26,7 +28,8 @@ def reason_from_log(data: bytes) -> str:
     lines = [
         _RANK_PREFIX.sub("", line.rstrip("\r").rpartition("\r")[2]) for line in text.split("\n")
     ]
-    return _exception(lines) or "\n".join([_cut(x) for x in lines if x.strip()][-_LAST_LINES:])
+    said = [_cut(line) for line in lines if line.strip() and not _STEP_CANCELLED.match(line)]
+    return _exception(lines) or "\n".join(said[-_LAST_LINES:])
 
 
 def _exception(lines: list[str]) -> str:

@@ -13,6 +13,7 @@ class JobContext:
 
     Attributes:
         job_id: this job's own id; ``local`` outside Slurm.
+        key: how to name it to Slurm, such as ``12`` or ``12_3``; empty outside Slurm.
         array_task: the array's index of this job; None for a job that is no array.
         array_size: how many elements the array has; 0 for a job that is no array.
         restart_count: how often Slurm has requeued the job.
@@ -21,6 +22,7 @@ class JobContext:
     """
 
     job_id: str
+    key: str
     array_task: int | None
     array_size: int
     restart_count: int
@@ -32,8 +34,11 @@ def job_context(env: Mapping[str, str]) -> JobContext:
     """Read it from the environment of a batch script (sbatch(1), OUTPUT ENVIRONMENT VARIABLES)."""
     host = env.get("SLURMD_NODENAME") or os.uname().nodename
     task = _number(env.get("SLURM_ARRAY_TASK_ID"))
+    job_id = env.get("SLURM_JOB_ID", "")
+    array_job_id = env.get("SLURM_ARRAY_JOB_ID", "")
     return JobContext(
-        job_id=env.get("SLURM_JOB_ID") or "local",
+        job_id=job_id or "local",
+        key=job_id if task is None else f"{array_job_id}_{task}",
         array_task=task,
         array_size=(_number(env.get("SLURM_ARRAY_TASK_COUNT")) or 0) if task is not None else 0,
         restart_count=_number(env.get("SLURM_RESTART_COUNT")) or 0,

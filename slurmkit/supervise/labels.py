@@ -25,27 +25,40 @@ class Source(NamedTuple):
 
 LAUNCHER = Source("launcher")
 
+_SRUN = re.compile(rb" *(\d+): ")
+_TASK_LABELS: dict[Labels, re.Pattern[bytes]] = {
+    "srun": _SRUN,
+    "torchrun": _SRUN,
+    "openmpi": re.compile(rb"\[[^\],\n]*,(\d+)\]<std[a-z]+>: ?"),
+    "none": re.compile(rb"(?!)()"),
+}
 # torch labels by default "[default3]:" (the role's name), with our template "[3]: ", and an
 # uncaught exception of a rank "[rank3]: ".
-_PATTERNS: dict[Labels, re.Pattern[bytes]] = {
-    "srun": re.compile(rb" *(?P<rank>\d+): "),
-    "torchrun": re.compile(rb" *(?P<node>\d+): (?:\[[a-z]*(?P<rank>\d+)\]: ?)?"),
-    "openmpi": re.compile(rb"\[[^\],\n]*,(?P<rank>\d+)\]<std[a-z]+>: ?"),
-    "none": re.compile(rb"(?!)"),
-}
+_WORKER = re.compile(rb"\[[a-z]*(\d+)\]: ?")
 
 
-def parse_label(line: bytes, labels: Labels) -> tuple[Source, int]:
-    """Return where a line came from, and how many bytes of it are the label.
+def task_label(line: bytes, labels: Labels) -> tuple[int | None, int]:
+    """Return the launcher's task that wrote a line, and how many bytes of it are the label.
 
     Args:
         line: the line or its beginning, any bytes.
         labels: who put the labels there.
     """
-    match = _PATTERNS[labels].match(line)
-    if not match:
+    match = _TASK_LABELS[labels].match(line)
+    return (int(match[1]), match.end()) if match else (None, 0)
+
+
+def source_of(task: int | None, text: bytes, labels: Labels) -> tuple[Source, int]:
+    """Return who wrote a line of a task, and how many further bytes are a label.
+
+    Args:
+        task: what ``task_label`` found.
+        text: the line behind that label.
+        labels: who put the labels there.
+    """
+    if task is None:
         return LAUNCHER, 0
-    groups = match.groupdict()
-    if groups["rank"] is not None:
-        return Source("rank", int(groups["rank"])), match.end()
-    return Source("node", int(groups["node"])), match.end()
+    if labels != "torchrun":
+        return Source("rank", task), 0
+    match = _WORKER.match(text)
+    return (Source("rank", int(match[1])), match.end()) if match else (Source("node", task), 0)

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import Protocol
 
 #: Signals that are passed on to the launcher, and to it alone.
 RELAYED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
@@ -24,25 +25,35 @@ _IDLE_S = 0.5
 _DRAIN_S = 2.0
 
 
+class Listener(Protocol):
+    """Who is told what happens."""
+
+    def output(self, chunk: bytes) -> None:
+        """The launcher wrote this."""
+
+    def idle(self) -> None:
+        """Nothing has come for half a second, or nothing will come any more."""
+
+    def ending(self, number: signal.Signals) -> None:
+        """The first signal that ends the job has come, and was passed on."""
+
+    def tick(self) -> None:
+        """Some time has passed: called at least every half second."""
+
+
 class Watch:
     """One launcher under watch.
 
     Args:
-        on_output: is given each chunk of bytes.
-        on_idle: is called when nothing has come for half a second, and at the end.
+        listener: who is told what happens.
         kill_after_s: how long the launcher may take to end after TERM, seconds.
     """
 
-    def __init__(
-        self,
-        on_output: Callable[[bytes], None],
-        on_idle: Callable[[], None],
-        kill_after_s: float = KILL_AFTER_S,
-    ) -> None:
+    def __init__(self, listener: Listener, kill_after_s: float = KILL_AFTER_S) -> None:
         self.ended_by: signal.Signals | None = None
+        self._listener = listener
+        self._told_ending = False
         self._process: subprocess.Popen[bytes] | None = None
-        self._on_output = on_output
-        self._on_idle = on_idle
         self._kill_after_s = kill_after_s
         self._kill_at: float | None = None
 
@@ -70,7 +81,7 @@ class Watch:
                 signal.signal(number, handler)
             os.close(wake_read)
             os.close(wake_write)
-        self._on_idle()
+        self._listener.idle()
         return process.returncode
 
     def end(self) -> None:
@@ -94,10 +105,10 @@ class Watch:
                 chunk = os.read(output, _READ_BYTES)
                 if not chunk:
                     return
-                self._on_output(chunk)
+                self._listener.output(chunk)
             elif not ready:
-                self._on_idle()
-            self._kill_if_late(process)
+                self._listener.idle()
+            self._tick(process)
             if drain_until is None and process.poll() is not None:
                 drain_until = time.monotonic() + _DRAIN_S
             if drain_until is not None and time.monotonic() > drain_until:
@@ -109,7 +120,7 @@ class Watch:
             try:
                 process.wait(timeout=_IDLE_S)
             except subprocess.TimeoutExpired:
-                self._kill_if_late(process)
+                self._tick(process)
             else:
                 return
 
@@ -120,7 +131,11 @@ class Watch:
         if self._process:
             self._process.send_signal(number)
 
-    def _kill_if_late(self, process: "subprocess.Popen[bytes]") -> None:
+    def _tick(self, process: "subprocess.Popen[bytes]") -> None:
+        if self.ended_by and not self._told_ending:
+            self._told_ending = True
+            self._listener.ending(self.ended_by)
+        self._listener.tick()
         if self._kill_at is not None and time.monotonic() > self._kill_at:
             with contextlib.suppress(ProcessLookupError):  # it may have ended just now
                 os.killpg(process.pid, signal.SIGKILL)
