@@ -113,7 +113,9 @@ def test_the_run_directory_tells_the_whole_story(desk: Desk) -> None:
     assert "commit" in json.loads((run_dir / "code.json").read_text())
     logs = {path.name for path in (run_dir / "logs" / "attempt-1").iterdir()}
     assert {"merged.log", "rank-00000.log", "rank-00001.log"} <= logs
-    events = [json.loads(line)["event"] for line in (run_dir / "ledger.jsonl").open()]
+    events = [
+        json.loads(line)["event"] for line in (run_dir / "ledger.jsonl").read_text().splitlines()
+    ]
     assert (events[0], events[-1]) == ("attempt_started", "attempt_ended")
 
 
@@ -287,7 +289,9 @@ def test_values_arrive_unchanged_in_every_task(desk: Desk, launcher: str) -> Non
         },
         "env": {f"V_{index}": value for index, value in enumerate(VALUES)},
     }
-    desk.write("fuzz.yaml", json.dumps(spec))  # JSON is YAML
+    # JSON is YAML, but for escaped surrogate pairs and a bare DEL.
+    text = json.dumps(spec, ensure_ascii=False).replace("\x7f", "\\u007f")
+    desk.write("fuzz.yaml", text)
     desk.run("submit", "fuzz.yaml", "--wait")
     for rank in range(4):
         got = json.loads((desk.folder / f"got-{rank}.json").read_text())
