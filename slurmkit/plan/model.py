@@ -147,8 +147,9 @@ class Step(NamedTuple):
         srun: options of srun, in order; empty for mpirun.
         without_exec: True when no ``slurmkit exec`` can start the program, because slurmkit is not
             where the tasks run.
-        torchrun_python: True when the command is ``python SCRIPT`` or ``python -m MODULE``, which
-            torchrun starts itself; False when it starts the command as it stands.
+        is_python: True when the command starts a Python interpreter, whose torchrun is meant.
+        is_script: True when it is ``python SCRIPT ...`` or ``python -m MODULE ...``, which torchrun
+            starts by itself; otherwise it starts the whole command as it stands.
         program: what every task starts: container runtime, shell lines, the user's command.
     """
 
@@ -158,7 +159,8 @@ class Step(NamedTuple):
     cpus_per_task: int
     srun: tuple[Word, ...]
     without_exec: bool
-    torchrun_python: bool
+    is_python: bool
+    is_script: bool
     program: tuple[Word, ...]
 
     @property

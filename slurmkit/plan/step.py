@@ -20,6 +20,7 @@ def choose_step(inputs: Inputs, shape: Shape, container: Container | None) -> St
     command = [argument_word(text, swept) for text in launch.command]
     pyxis = container is not None and container.runtime == "pyxis"
     mpi = _mpi_plugin(inputs)
+    is_python = _PYTHON.fullmatch(launch.command[0].rpartition("/")[2]) is not None
     without_exec = inputs.context.portable or pyxis
     shell = launch.launcher == "torchrun" or (without_exec and launch.launcher == "srun")
     return Step(
@@ -29,7 +30,8 @@ def choose_step(inputs: Inputs, shape: Shape, container: Container | None) -> St
         cpus_per_task=started_per_node(inputs, shape)[1],
         srun=() if launch.launcher == "mpirun" else _srun(inputs, shape, mpi, container),
         without_exec=without_exec,
-        torchrun_python=_is_python_program(launch.command),
+        is_python=is_python,
+        is_script=is_python and _names_script(launch.command[1:]),
         program=_program(launch.launcher, shell, container, command),
     )
 
@@ -109,8 +111,6 @@ def _program(
     return (*order, *command)
 
 
-def _is_python_program(command: list[str]) -> bool:
-    """Tell whether the command is ``python SCRIPT ...`` or ``python -m MODULE ...``."""
-    if len(command) < 2 or not _PYTHON.fullmatch(command[0].rpartition("/")[2]):
-        return False
-    return command[1] == "-m" or not command[1].startswith("-")
+def _names_script(arguments: list[str]) -> bool:
+    """Tell whether Python's first argument is a script or ``-m``, and not another option."""
+    return bool(arguments) and (arguments[0] == "-m" or not arguments[0].startswith("-"))

@@ -1,0 +1,412 @@
+"""What the planner decides, by tables."""
+
+import json
+from typing import Any
+
+import pytest
+
+from slurmkit.errors import InvalidInputError
+from slurmkit.limits import Limits, NodeShape, PartitionLimits
+from slurmkit.plan.model import Plan, Variable
+from slurmkit.plan.planner import Context, make_plan
+from slurmkit.site.models import Site
+from slurmkit.spec.models import JobSpec
+
+_CONTEXT = Context(base_dir="/home/ada/job", run_root="/shared/runs", slurmkit="/opt/slurmkit")
+_SITE: dict[str, Any] = {
+    "partitions": {"gpu": {"node_type": "dgx", "default_time": "12h"}, "cpu": {"default": True}},
+    "node_types": {"dgx": {"gpus": 8, "gpu_type": "h100", "cpus": 226}},
+}
+
+
+def _plan(
+    job: dict[str, Any],
+    site: dict[str, Any] | None = None,
+    limits: Limits | None = None,
+    **context: Any,
+) -> Plan:
+    spec = JobSpec.model_validate({"name": "demo", "launch": {"command": ["true"]}, **job})
+    return make_plan(spec, Site.model_validate(site or {}), limits, _CONTEXT._replace(**context))
+
+
+def _directives(*args: Any, **options: Any) -> dict[str, str | None]:
+    return {line.option: line.value for line in _plan(*args, **options).directives}
+
+
+def _limits(mpi: frozenset[str] = frozenset()) -> Limits:
+    small = NodeShape(("c1",), cpus=32, memory_mib=1000)
+    gpu = NodeShape(("g1", "g2"), cpus=64, memory_mib=1000, gpus=4, gpu_type="a100")
+    partitions = {
+        "batch": PartitionLimits("batch", default=True, nodes=(gpu,)),
+        "mixed": PartitionLimits("mixed", nodes=(small, gpu)),
+    }
+    return Limits("here", (22, 5), partitions, mpi_plugins=mpi)
+
+
+@pytest.mark.parametrize(
+    ("resources", "site", "limits", "tasks", "cpus"),
+    [
+        ({}, None, None, 1, 1),
+        ({"gpus_per_node": 4}, None, None, 4, 1),
+        ({"gpus_per_node": 8, "partition": "gpu"}, _SITE, None, 8, 28),
+        ({"gpus_per_node": 2, "partition": "gpu"}, _SITE, None, 2, 28),
+        ({"gpus_per_node": 8, "tasks_per_node": 4, "partition": "gpu"}, _SITE, None, 4, 56),
+        ({"gpus_per_node": 1, "tasks_per_node": 99, "partition": "gpu"}, _SITE, None, 99, 1),
+        ({"gpus_per_node": "a100:8", "partition": "gpu"}, _SITE, None, 8, 1),
+        ({"gpus_per_node": 8}, _SITE, None, 8, 1),
+        ({"gpus_per_node": 4}, None, _limits(), 4, 16),
+        ({"gpus_per_node": 4, "partition": "mixed"}, None, _limits(), 4, 16),
+        ({"gpus_per_node": 4, "partition": "mixed,batch"}, None, _limits(), 4, 16),
+        ({"gpus_per_node": 8}, None, _limits(), 8, 1),
+        ({"gpus_per_node": 4, "cpus_per_task": 3}, None, _limits(), 4, 3),
+        ({"tasks_per_node": 16}, None, _limits(), 16, 1),
+    ],
+)
+def test_tasks_follow_gpus_and_cpus_follow_the_share(
+    resources: dict[str, Any],
+    site: dict[str, Any] | None,
+    limits: Limits | None,
+    tasks: int,
+    cpus: int,
+) -> None:
+    lines = _directives({"resources": resources}, site, limits)
+    assert (lines["--ntasks-per-node"], lines["--cpus-per-task"]) == (str(tasks), str(cpus))
+
+
+@pytest.mark.parametrize(
+    ("resources", "site", "expected"),
+    [
+        ({"time": 90}, {}, "01:30:00"),
+        ({"time": "1d 12h"}, {}, "1-12:00:00"),
+        ({"time": "UNLIMITED"}, {}, "UNLIMITED"),
+        ({"partition": "gpu"}, _SITE, "12:00:00"),
+        ({"partition": "cpu"}, _SITE, None),
+        ({"partition": "cpu"}, {**_SITE, "default_time": "1h"}, "01:00:00"),
+        ({"partition": "gpu", "time": "2h"}, {**_SITE, "default_time": "1h"}, "02:00:00"),
+        ({}, {}, None),
+    ],
+)
+def test_time_is_the_jobs_or_the_partitions_or_the_sites(
+    resources: dict[str, Any], site: dict[str, Any], expected: str | None
+) -> None:
+    assert _directives({"resources": resources}, site).get("--time") == expected
+
+
+@pytest.mark.parametrize(
+    ("memory", "option", "value"),
+    [
+        (0, "--mem", "0"),
+        ("64G", "--mem", "64G"),
+        (1500, "--mem", "1500M"),
+        ("4G/cpu", "--mem-per-cpu", "4G"),
+        ("80G/gpu", "--mem", "320G"),
+    ],
+)
+def test_memory_has_one_form_each(memory: str | int, option: str, value: str) -> None:
+    lines = _directives({"resources": {"gpus_per_node": 4, "memory": memory}})
+    assert {key: lines[key] for key in lines if key.startswith("--mem")} == {option: value}
+
+
+def test_places_and_defaults() -> None:
+    site = {**_SITE, "default_account": "physics"}
+    lines = _directives({}, site)
+    assert (lines["--partition"], lines["--account"]) == ("cpu", "physics")
+    job = {"resources": {"partition": "gpu", "account": "chem", "exclusive": True}}
+    lines = _directives(job, {**site, "default_partition": "gpu"})
+    assert (lines["--partition"], lines["--account"]) == ("gpu", "chem")
+    assert "--exclusive" in lines
+    assert "--partition" not in _directives({})
+
+
+def test_gpus_are_asked_for_in_one_form_only() -> None:
+    lines = _directives({"resources": {"gpus_per_node": "h100:8"}})
+    assert lines["--gres"] == "gpu:h100:8"
+    assert not [option for option in lines if option.startswith("--gpus")]
+    assert "--gres" not in _directives({})
+
+
+@pytest.mark.parametrize(
+    ("job", "value"),
+    [
+        ({"array": "0-9:3"}, "0-9:3"),
+        ({"array": {"indices": "1,5", "limit": 1}}, "1,5%1"),
+        ({"sweep": {"a": [1, 2], "b": ["x", "y", "z"]}}, "0-5"),
+        ({"sweep": {"matrix": {"a": [1]}, "limit": 4}}, "0-0%4"),
+        ({}, None),
+    ],
+)
+def test_arrays(job: dict[str, Any], value: str | None) -> None:
+    plan = _plan(job)
+    lines = {line.option: line.value for line in plan.directives}
+    assert lines.get("--array") == value
+    assert plan.is_array == (value is not None)
+    assert lines["--output"] == ("slurm-%A_%a.out" if plan.is_array else "slurm-%j.out")
+
+
+def test_sweep_elements_are_in_the_order_of_the_job_file() -> None:
+    sweep = _plan({"sweep": {"lr": [0.1, 1e-05], "flag": [True, False], "n": ["x"]}}).sweep
+    assert sweep is not None
+    assert [sweep.element(index) for index in range(sweep.num_elements)] == [
+        {"SWEEP_LR": "0.1", "SWEEP_FLAG": "true", "SWEEP_N": "x"},
+        {"SWEEP_LR": "0.1", "SWEEP_FLAG": "false", "SWEEP_N": "x"},
+        {"SWEEP_LR": "1e-05", "SWEEP_FLAG": "true", "SWEEP_N": "x"},
+        {"SWEEP_LR": "1e-05", "SWEEP_FLAG": "false", "SWEEP_N": "x"},
+    ]
+
+
+def test_references_become_variables_in_the_command() -> None:
+    command = ["run", "--lr={sweep.lr}", "{sweep.lr}", "{sweep.other}", "{lr}", "", "{sweep.lr"]
+    plan = _plan({"sweep": {"lr": [1]}, "launch": {"command": command}})
+    swept = Variable("SWEEP_LR")
+    assert plan.step.program == (
+        ("run",),
+        ("--lr=", swept),
+        (swept,),
+        ("{sweep.other}",),
+        ("{lr}",),
+        ("",),
+        ("{sweep.lr",),
+    )
+
+
+def test_dependencies() -> None:
+    pairs = (("ok", "1"), ("any", "2"), ("ok", "3_4"), ("notok", "5"), ("start", "6"))
+    lines = _directives({}, dependencies=pairs)
+    assert lines["--dependency"] == "afterok:1:3_4,afterany:2,afternotok:5,after:6"
+    assert lines["--kill-on-invalid-dep"] == "yes"
+    plan = _plan({"after": ["data", 17, {"run": "21", "when": "any"}]})
+    lines = {line.option: line.value for line in plan.directives}
+    assert lines["--dependency"] == "afterok:17,afterany:21"
+    assert [note for note in plan.notes if "data" in note and "afterok:ID" in note]
+
+
+@pytest.mark.parametrize(
+    ("resilience", "portable", "present", "absent"),
+    [
+        (None, False, {"--requeue"}, {"--no-kill", "--signal", "--no-requeue"}),
+        ({}, False, {"--requeue", "--signal"}, {"--no-kill"}),
+        ({"on_node_failure": "stop"}, False, {"--no-requeue"}, {"--requeue", "--no-kill"}),
+        ({"on_node_failure": "shrink"}, False, {"--no-kill", "--requeue"}, set()),
+        ({"on_node_failure": "requeue", "then": ["successor"]}, False, {"--no-kill"}, set()),
+        ({"on_node_failure": "shrink"}, True, {"--requeue"}, {"--no-kill"}),
+    ],
+)
+def test_recovery(
+    resilience: dict[str, Any] | None, portable: bool, present: set[str], absent: set[str]
+) -> None:
+    job = {} if resilience is None else {"resilience": resilience}
+    options = set(_directives(job, portable=portable))
+    assert present <= options
+    assert not absent & options
+
+
+def test_only_jobs_that_save_are_warned_and_as_the_site_says() -> None:
+    site = {"signal": {"name": "USR1", "lead_s": 300}}
+    assert "--signal" not in _directives({}, site)
+    assert _directives({"checkpoint": {}}, site)["--signal"] == "B:USR1@300"
+    assert _directives({"checkpoint": {}}, site, portable=True)["--signal"] == "USR1@300"
+    assert "--signal" not in _directives({"checkpoint": {}}, {"signal": {"lead_s": 0}})
+
+
+def test_the_log_is_in_the_run_directory_and_percent_signs_stay() -> None:
+    lines = _directives({}, run_dir="/runs/50%/x")
+    assert lines["--output"] == "/runs/50%%/x/logs/slurm-%j.out"
+    assert lines["--open-mode"] == "append"
+
+
+def test_what_people_wrote_comes_last_and_verbatim() -> None:
+    plan = _plan({"sbatch": ["--mail-type=END"]}, {"sbatch": ["#SBATCH --switches=1  "]})
+    assert [line.option for line in plan.directives[-2:]] == ["--switches=1", "--mail-type=END"]
+
+
+def test_environment_layers_the_job_wins() -> None:
+    site = {
+        "env": {"A": "site", "B": "site", "OMP_NUM_THREADS": "2"},
+        "env_presets": {"nccl": {"B": "preset", "C": "preset"}, "ucx": {"D": "ucx"}},
+        "presets_for": {"torch": ["nccl"]},
+    }
+    job = {"launch": {"kind": "torch", "command": ["x"]}, "env": {"C": "job", "E": "job"}}
+    env = dict(_plan(job, site).env)
+    assert {name: env[name] for name in "ABCE"} == {
+        "A": "site",
+        "B": "preset",
+        "C": "job",
+        "E": "job",
+    }
+    assert "D" not in env
+    assert env["OMP_NUM_THREADS"] == "2"
+    assert env["PYTHONUNBUFFERED"] == "1"
+    assert "PYTHONUNBUFFERED" not in dict(_plan({}).env)
+
+
+@pytest.mark.parametrize(
+    ("kind", "launcher", "wanted", "site", "plugins", "expected"),
+    [
+        ("torch", "srun", "auto", "pmix", {"pmix"}, "none"),
+        ("torch", "srun", "pmi2", "auto", set(), "pmi2"),
+        ("command", "srun", "auto", "pmix", {"pmix"}, ""),
+        ("mpi", "srun", "auto", "auto", {"none", "pmi2", "pmix", "pmix_v4"}, "pmix"),
+        ("mpi", "srun", "auto", "auto", {"none", "pmi2"}, "pmi2"),
+        ("mpi", "srun", "auto", "auto", {"none", "cray_shasta"}, "none"),
+        ("mpi", "srun", "auto", "pmi2", {"pmix"}, "pmi2"),
+        ("mpi", "srun", "none", "pmi2", {"pmix"}, "none"),
+        ("mpi", "srun", "auto", "auto", set(), "auto"),
+        ("mpi", "mpirun", "auto", "auto", {"pmix"}, ""),
+    ],
+)
+def test_mpi_plugin(
+    kind: str, launcher: str, wanted: str, site: str, plugins: set[str], expected: str
+) -> None:
+    launch = {"kind": kind, "launcher": launcher, "mpi": wanted, "command": ["x"]}
+    plan = _plan({"launch": launch}, {"mpi": site}, _limits(frozenset(plugins)))
+    assert plan.step.mpi == expected
+    options = ["".join(map(str, word)) for word in plan.step.srun]
+    said = [option for option in options if option.startswith("--mpi")]
+    assert said == ([f"--mpi={expected}"] if expected not in ("", "auto") else said[:1])
+    assert bool(said) == bool(expected)
+
+
+def test_a_step_says_all_its_sizes_and_leaves_the_spares() -> None:
+    resources = {"nodes": 3, "spares": 2, "tasks_per_node": 4, "cpus_per_task": 6}
+    plan = _plan({"resources": resources})
+    lines = {line.option: line.value for line in plan.directives}
+    assert lines["--nodes"] == "5"
+    sizes = {("--nodes=3",), ("--ntasks=12",), ("--ntasks-per-node=4",), ("--cpus-per-task=6",)}
+    assert sizes | {("--relative=0",), ("--kill-on-bad-exit=1",)} <= set(plan.step.srun)
+
+
+def test_torchrun_gets_one_task_per_node_with_all_cpus_in_job_and_step() -> None:
+    resources = {"nodes": 3, "gpus_per_node": 4, "cpus_per_task": 6}
+    launch = {"kind": "torch", "launcher": "torchrun", "command": ["python", "t.py"]}
+    plan = _plan({"resources": resources, "launch": launch})
+    lines = {line.option: line.value for line in plan.directives}
+    assert (lines["--ntasks-per-node"], lines["--cpus-per-task"]) == ("1", "24")
+    assert {("--ntasks=3",), ("--ntasks-per-node=1",), ("--cpus-per-task=24",)} <= set(
+        plan.step.srun
+    )
+    assert plan.shape.num_tasks == 12
+
+
+@pytest.mark.parametrize(
+    ("command", "is_python", "is_script"),
+    [
+        (["python", "train.py"], True, True),
+        (["/opt/py/bin/python3.11", "train.py"], True, True),
+        (["python3", "-m", "train"], True, True),
+        (["python", "-u", "train.py"], True, False),
+        (["python", "-c", "pass"], True, False),
+        (["python"], True, False),
+        (["pythonic", "x"], False, False),
+        (["./train"], False, False),
+    ],
+)
+def test_python_programs_are_told_from_others(
+    command: list[str], is_python: bool, is_script: bool
+) -> None:
+    launch = {"kind": "torch", "launcher": "torchrun", "command": command}
+    step = _plan({"launch": launch}).step
+    assert (step.is_python, step.is_script) == (is_python, is_script)
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("venv", ("/home/ada/job/venv",)),
+        ("../v/./x/", ("/home/ada/v/x",)),
+        ("/opt/v", ("/opt/v",)),
+        ("~/v", (Variable("HOME"), "/v")),
+        ("~", (Variable("HOME"),)),
+    ],
+)
+def test_paths_start_at_the_job_file(path: str, word: tuple[str | Variable, ...]) -> None:
+    plan = _plan({"software": {"venv": path}, "launch": {"command": ["x"], "workdir": path}})
+    assert plan.software.venv == plan.workdir == word
+
+
+def test_conda_names_and_folders_are_told_apart() -> None:
+    assert _plan({"software": {"conda": "base"}}).software.conda == ("base",)
+    assert _plan({"software": {"conda": "./e"}}).software.conda == ("/home/ada/job/e",)
+
+
+@pytest.mark.parametrize(
+    ("image", "word"),
+    [
+        ("a.sif", "/home/ada/job/a.sif"),
+        ("./a", "/home/ada/job/a"),
+        ("/i/a.sqsh", "/i/a.sqsh"),
+        ("docker://x/y.sif", "docker://x/y.sif"),
+        ("nvcr.io#nvidia/pytorch:24.10-py3", "nvcr.io#nvidia/pytorch:24.10-py3"),
+        ("library/ubuntu", "library/ubuntu"),
+    ],
+)
+def test_images_are_files_or_names(image: str, word: str) -> None:
+    job = {"software": {"container": {"image": image}}}
+    container = _plan(job, {"container_runtime": "pyxis"}).container
+    assert container is not None
+    assert container.image == (word,)
+
+
+def test_working_folder_and_run_directory_are_mounted_unless_the_job_does() -> None:
+    job: dict[str, Any] = {"software": {"container": {"image": "a.sif", "runtime": "apptainer"}}}
+    run_dir = Variable("SLURMKIT_RUN_DIR")
+    container = _plan(job).container
+    assert container is not None
+    assert container.mounts == (("/home/ada/job:/home/ada/job",), (run_dir, ":", run_dir))
+    job["software"]["container"]["mounts"] = ["src:/home/ada/job:ro", "~/d:/d"]
+    container = _plan(job, portable=True).container
+    assert container is not None
+    assert container.mounts == (
+        ("/home/ada/job/src:/home/ada/job:ro",),
+        (Variable("HOME"), "/d:/d"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("job", "site", "context", "key"),
+    [
+        ({"software": {"container": {"image": "a"}}}, {}, {}, "software.container.runtime"),
+        ({"software": {"modules": ["g"]}}, {"modules": {"system": "none"}}, {}, "software.modules"),
+        ({}, {"presets_for": {"command": ["nope"]}}, {}, "site.presets_for"),
+        ({}, {"sbatch": ["mail-type=END"]}, {}, "site.sbatch.0"),
+        ({}, {}, {"run_dir": "/runs/a\\b"}, "name"),
+        ({"env": {"UID": "1"}}, {}, {}, "env.UID"),
+        (
+            {"launch": {"kind": "mpi", "launcher": "mpirun", "command": ["x"]},
+             "software": {"container": {"image": "a", "runtime": "pyxis"}}},
+            {}, {}, "launch.launcher",
+        ),
+        (
+            {"launch": {"kind": "mpi", "launcher": "mpirun", "command": ["x"]},
+             "resources": {"spares": 1}},
+            {}, {}, "resources.spares",
+        ),
+        (
+            {"software": {"container": {"image": "a", "runtime": "pyxis", "mounts": ["/a,b:/c"]}}},
+            {}, {}, "software.container.mounts",
+        ),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_the_site_is_named_by_its_key(
+    job: dict[str, Any], site: dict[str, Any], context: dict[str, Any], key: str
+) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        _plan(job, site, **context)
+    assert key in [problem.key for problem in caught.value.problems]
+    assert caught.value.exit_code == 2
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    job = {"env": {"UID": "1", "PPID": "2"}, "software": {"modules": ["gcc"]}}
+    with pytest.raises(InvalidInputError) as caught:
+        _plan(job, {"modules": {"system": "none"}})
+    assert len(caught.value.problems) == 3
+
+
+def test_the_same_job_gives_the_same_plan_and_its_json_is_readable() -> None:
+    job = {"env": {"B": "1", "A": "é"}, "sweep": {"x": [1]}, "secrets": ["HF_TOKEN"]}
+    text = _plan(job).to_json()
+    assert text == _plan(job).to_json()
+    data = json.loads(text)
+    assert data["version"] == 1
+    assert data["env"][-2:] == [["B", "1"], ["A", "é"]]
+    assert data["directives"][0] == {"option": "--job-name", "value": "demo", "comment": ""}
