@@ -49,7 +49,7 @@ def _problem(path: Path, details: list[Any], top: Shape, source: SourceMap) -> P
     shown = found if found[-1:] == path[-1:] or not path else _shown(path, found, source)
     key = dotted(shown)
     if "extra_forbidden" in kinds:
-        return _unknown_key(path, key, parent, top, source)
+        return _unknown_key(shown, parent, top, source)
     if "missing" in kinds:
         return _missing_key(path, where, top)
     if details[0]["loc"][-1:] == ("[key]",):
@@ -150,8 +150,8 @@ def _flow_word(word: str, quoted: str) -> str:
     return word if safe else quoted
 
 
-def _unknown_key(path: Path, key: str, parent: Shape, top: Shape, source: SourceMap) -> Problem:
-    name = str(path[-1])
+def _unknown_key(path: Path, parent: Shape, top: Shape, source: SourceMap) -> Problem:
+    name, key = str(path[-1]), dotted(path)
     section = dotted(path[:-1])
     allowed = list(fields_of(parent.model)) if parent.model else []
     hint = nearest(name, allowed)

@@ -15,7 +15,7 @@ ENV_NAME_PATTERN = ENV_NAME.pattern
 LINE_PATTERN = r"[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s][^\x00-\x1f\x7f]*"
 WORD_PATTERN = r"[^\x00-\x1f\x7f\s]+"
 DURATION_PATTERN = (
-    r"(?![0\-:.]*(\s*[a-z]+\s*)?$)"  # no time at all
+    r"(?![0\-:.]+(\s*[a-z]+\s*)?$)"  # no time at all
     r"((\d+-)?\d+(:\d+){0,2}|(\d+(\.\d+)?\s*(s|min|m|h|d|w)\b\s*)+"
     r"|[Uu][Nn][Ll][Ii][Mm][Ii][Tt][Ee][Dd]|[Ii][Nn][Ff][Ii][Nn][Ii][Tt][Ee])"
 )
