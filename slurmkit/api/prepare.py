@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slurmkit.limits import Limits
+from slurmkit.names import path_component
 from slurmkit.plan.model import Plan
 from slurmkit.plan.planner import Context, make_plan
 from slurmkit.render.renderer import render
 from slurmkit.resources import shipped_dir
-from slurmkit.rundir.layout import path_component
 from slurmkit.site.lookup import FoundSite, find_site
 from slurmkit.spec.loader import Job, load
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal, NamedTuple
 
+from slurmkit.names import path_component
+
 PLAN_VERSION = 1
 
 Kind = Literal["torch", "mpi", "command"]
@@ -211,6 +213,11 @@ class Plan(NamedTuple):
     step: Step
     notes: tuple[str, ...] = ()
     version: int = PLAN_VERSION
+
+    @property
+    def folder(self) -> str:
+        """The folder of this name's runs under the run root; safe in paths and shells."""
+        return path_component(self.name)
 
     def to_json(self) -> str:
         """Return the plan as JSON text, the same for the same plan."""

@@ -2,36 +2,18 @@
 
 import os
 import time
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from slurmkit.errors import SlurmkitError, UsageError
-
-_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
-_MAX_NAME = 80
+from slurmkit.names import path_component
 
 
 def new_run_id(now: float | None = None) -> str:
     """Return an unused id that sorts by time, such as ``20261120-120501-3fa9c1`` (UTC)."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
     return f"{stamp}-{os.urandom(3).hex()}"
-
-
-def path_component(name: str) -> str:
-    """Return a name that is safe as one folder in paths, shells and sbatch's ``%`` patterns.
-
-    Names of letters, digits, ``.``, ``_`` and ``-`` stay as they are; any other gets its odd
-    characters replaced and a checksum added, so that two names never share a folder.
-    """
-    safe = "".join(char if char in _SAFE else "_" for char in name)
-    if safe[:1] in ("", ".", "-"):
-        safe = f"_{safe}"
-    if safe == name and len(name) <= _MAX_NAME:
-        return name
-    checksum = zlib.crc32(name.encode("utf-8", "surrogateescape"))
-    return f"{safe[:_MAX_NAME]}-{checksum:08x}"
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
+from slurmkit.names import path_component
 from slurmkit.rundir.atomic import write_all
-from slurmkit.rundir.layout import path_component, rank_log_name
+from slurmkit.rundir.layout import rank_log_name
 
 MERGED_NAME = "merged.log"
 #: Below the usual soft limit of 1,024 open files, pipes and the rest included.

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from slurmkit.errors import RunNotFoundError, SlurmkitError
-from slurmkit.rundir.layout import RunDir, path_component
+from slurmkit.names import path_component
+from slurmkit.rundir.layout import RunDir
 from slurmkit.rundir.submission import index_path, read_submission
 
 _RUN_ID = re.compile(r"(\d{8}-\d{6})-[0-9a-f]{6}")
