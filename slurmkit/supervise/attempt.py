@@ -14,16 +14,17 @@ from slurmkit.launch.processes import NotStartedError, spawn
 from slurmkit.launch.rendezvous import master_address, seed
 from slurmkit.rundir.layout import RunDir
 from slurmkit.rundir.ledger import LedgerWriter, StaleWriterError
-from slurmkit.rundir.logs import AttemptLogs
+from slurmkit.rundir.logs import MERGED_NAME, AttemptLogs, tail
+from slurmkit.rundir.secretfile import read_secrets
 from slurmkit.supervise.context import JobContext, step_hosts
-from slurmkit.supervise.ending import Fate, ask_fate, remove_secrets_if_over
+from slurmkit.supervise.ending import Fate, ask_states, fate_of, remove_secrets_if_over
 from slurmkit.supervise.labels import Labels
 from slurmkit.supervise.record import Recorder
 from slurmkit.supervise.watch import PARENT_DEATH_SIGNAL, Watch
 
-# Slurm kills us KillWait seconds after TERM, and how long that is we do not know: the last record
-# is written this long after TERM even when the ranks have not ended yet.
-_LAST_RECORD_AFTER_S = 2.0
+# Slurm kills us KillWait seconds after TERM, and how long that is we do not know: what must not be
+# lost is written this long after TERM even when the ranks have not ended yet.
+_CONCLUDE_AFTER_S = 2.0
 
 
 class Attempt:
@@ -46,16 +47,17 @@ class Attempt:
         self._logs = AttemptLogs(self._element.attempt_dir(self._number))
         self._watch = Watch(self)
         self._recorder: Recorder | None = None
-        self._fate = Fate()
-        self._end_noted = False
+        self._concluded = False
+        self._conclude_at: float | None = None
         self._stale = False
-        self._note_end_at: float | None = None
 
     def run(self, command: Sequence[str]) -> int:
         """Start the launcher, watch it to its end and return its exit code as a shell has it."""
         job = self._job
         self._element.ended_path.unlink(missing_ok=True)  # a requeued job has not ended after all
-        recorder = Recorder(self._logs, self._labels, step_hosts(command, job), self._on_exit)
+        secrets = read_secrets(self._run_dir.path) or {}
+        hosts = step_hosts(command, job)
+        recorder = Recorder(self._logs, self._labels, hosts, self._on_exit, secrets.values())
         self._recorder = recorder
         self._note(
             "attempt_started",
@@ -73,13 +75,9 @@ class Attempt:
             if holder:
                 holder.close()
             self._logs.close()
-        if code != 0 and not self._fate.state:
-            self._fate = ask_fate(job)
-        self._note_end(code)
+        self._conclude(code, self._fate(code))
         if self._logs.problem:
             _warn(f"{self._logs.lost_bytes} bytes of logs are lost: {self._logs.problem}")
-        if not self._fate.again:
-            self._remove_secrets()
         return code
 
     def _launch(self, command: Sequence[str], port: str, recorder: Recorder) -> int:
@@ -122,25 +120,35 @@ class Attempt:
         self._recorder.idle()
 
     def ending(self, number: signal.Signals) -> None:
-        """A signal ends the job: write down now what must not be lost when Slurm kills us."""
+        """A signal ends the job."""
         self._note("attempt_ending", signal=number.name)
-        self._fate = ask_fate(self._job)
-        if self._fate.state:
-            self._note_end_at = time.monotonic() + _LAST_RECORD_AFTER_S
-            if not self._fate.again:
-                self._remove_secrets()  # the ranks have read them long ago
+        self._conclude_at = time.monotonic() + _CONCLUDE_AFTER_S
 
     def tick(self) -> None:
-        """Write the last record before it is too late."""
-        if self._note_end_at is not None and time.monotonic() > self._note_end_at:
-            self._note_end(128 + int(self._watch.ended_by or signal.SIGTERM))
-
-    def _note_end(self, code: int) -> None:
-        if self._end_noted:
+        """Conclude before Slurm's KILL comes, unless the signal was somebody else's."""
+        if self._conclude_at is None or time.monotonic() < self._conclude_at:
             return
-        self._end_noted = True
+        code = 128 + int(self._watch.ended_by or signal.SIGTERM)
+        fate = self._fate(code)
+        if fate.state:
+            self._conclude_at = None
+            self._conclude(code, fate)
+        else:
+            self._conclude_at = time.monotonic() + _CONCLUDE_AFTER_S
+
+    def _fate(self, code: int) -> Fate:
+        """Return what Slurm is doing with the job, when that matters."""
+        if code == 0 or self._concluded:
+            return Fate()
+        return fate_of(ask_states(self._job), tail(self._logs.folder / MERGED_NAME))
+
+    def _conclude(self, code: int, fate: Fate) -> None:
+        """Write the attempt's last record, and clean up if it was the run's last."""
+        if self._concluded:
+            return
+        self._concluded = True
         assert self._recorder
-        state = self._fate.state or self._own_state(code)
+        state = fate.state or self._own_state(code)
         cause = root_cause(self._recorder.exits) if state == "failed" else None
         reason = ""
         if state == "failed":
@@ -153,6 +161,8 @@ class Attempt:
             root_cause=cause.fields() if cause else None,
             num_task_exits_omitted=self._recorder.num_omitted,
         )
+        if not fate.again:
+            self._remove_secrets()
 
     def _own_state(self, code: int) -> str:
         if self._watch.ended_by:

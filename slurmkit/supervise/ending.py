@@ -1,5 +1,7 @@
 """What becomes of a job that ends, and what is cleaned up when it ends for good."""
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from slurmkit.errors import SlurmkitError
@@ -19,6 +21,11 @@ _ENDED = {
     "FAILED": "failed",
 }
 _AGAIN = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
+# What slurmstepd writes into rank 0's stream when it ends a step.
+_CANCELLED = re.compile(
+    rb"slurmstepd\S* error: \*\*\* (?:STEP|JOB) \S+ ON \S+ CANCELLED AT \S+"
+    rb"(?: DUE TO ([A-Z ]+?))? \*"
+)
 _ASK_TIMEOUT_S = 5.0
 
 
@@ -35,28 +42,43 @@ class Fate:
     again: bool = False
 
 
-def fate_of(*states: str) -> Fate:
-    """Return the fate of a job that is in these states (squeue(1), JOB STATE CODES)."""
-    if not _AGAIN.isdisjoint(states):
-        return Fate("requeued", again=True)
-    return next((Fate(_ENDED[state]) for state in states if state in _ENDED), Fate())
+def fate_of(states: Collection[str], said: bytes) -> Fate:
+    """Return the fate of a job.
 
+    Releases before 23.02 say no more than COMPLETING of a job that they are ending, be it cancelled
+    or requeued; what slurmstepd wrote when it ended the step tells these apart.
 
-def ask_fate(job: JobContext) -> Fate:
-    """Ask Slurm what it is about to do: TERM comes before a requeue as it does before the end.
-
-    When Slurm does not answer, nothing is known: secrets that nobody needs any more are worse than
-    a restarted run that says it lacks them, so that counts as the end.
+    Args:
+        states: the states that the job is in (squeue(1), JOB STATE CODES).
+        said: the end of what its ranks and launcher wrote.
     """
+    found = _CANCELLED.findall(said)
+    why = found[-1] if found else b""
+    if why == b"NODE FAILURE":
+        return Fate("node_fail", again=True)
+    if why == b"JOB REQUEUE" or not _AGAIN.isdisjoint(states):
+        return Fate("requeued", again=True)
+    for state in states:
+        if state in _ENDED:
+            return Fate(_ENDED[state])
+    if why == b"PREEMPTION":  # whether it is requeued then depends on the site
+        return Fate("preempted", again=True)
+    if why == b"TIME LIMIT":
+        return Fate("timeout")
+    return Fate("cancelled") if "COMPLETING" in states else Fate()
+
+
+def ask_states(job: JobContext) -> list[str]:
+    """Return the states that Slurm says the job is in; none when it does not answer."""
     if not job.key:
-        return Fate()
+        return []
     from slurmkit.slurm.cli import CliClient  # noqa: PLC0415 (only jobs that go wrong ask)
 
     try:
         info = CliClient(timeout_s=_ASK_TIMEOUT_S).job(job.key)
     except SlurmkitError:
-        return Fate()
-    return fate_of(str(info.state), str(info.base_state))
+        return []
+    return [str(info.base_state), str(info.state)]
 
 
 def remove_secrets_if_over(run: RunDir, job: JobContext) -> bool:

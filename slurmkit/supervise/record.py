@@ -1,7 +1,7 @@
 """Turn a launcher's output into log files and into the list of tasks that failed."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class Recorder:
         labels: who put the labels there.
         hosts: names of the step's nodes by number.
         on_exit: is given each failed task, in order.
-        echo: descriptor that gets the merged stream besides.
+        secrets: texts that no reason may repeat, should a rank have written them.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Recorder:
         labels: Labels,
         hosts: list[str],
         on_exit: Callable[[TaskExit], None],
-        echo: int = 1,
+        secrets: Collection[str] = (),
     ) -> None:
         self.exits: list[TaskExit] = []
         self.num_omitted = 0
@@ -45,7 +45,8 @@ class Recorder:
         self._labels = labels
         self._splitter = Splitter(labels, hosts)
         self._on_exit = on_exit
-        self._echo: int | None = echo
+        self._secrets = [text for text in secrets if text]
+        self._echo: int | None = 1
         self._waiting: list[TaskExit] = []
         self._settled_at = 0.0
         self._nodes: set[str] = set()
@@ -112,6 +113,7 @@ class Recorder:
         exit_ = judge(exit_, self.exits)
         if exit_.rank is not None and not exit_.consequence and not exit_.reason:
             exit_ = replace(exit_, reason=reason_from_log(self._logs.rank_tail(exit_.rank)))
+        exit_ = replace(exit_, reason=self._redacted(exit_.reason))
         self.exits.append(exit_)
         self._on_exit(exit_)
 
@@ -145,7 +147,12 @@ class Recorder:
     def launcher_reason(self) -> str:
         """Return the launcher's own last lines, for when no task is known to have failed."""
         name = _LAUNCHER_LOGS.get(self._labels, MERGED_NAME)
-        return reason_from_log(tail(self._logs.folder / name))
+        return self._redacted(reason_from_log(tail(self._logs.folder / name)))
+
+    def _redacted(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
 
 
 def _text(*paths: Path) -> str:
