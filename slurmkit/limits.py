@@ -12,7 +12,7 @@ class NodeShape:
         cpus: schedulable logical CPUs per node.
         memory_mib: configured memory per node, MiB.
         gpus: GPUs per node.
-        gpu_type: GRES type such as ``h100``; empty when untyped.
+        gpu_type: GRES type such as ``h100``, ``a100,v100`` for two types; empty when untyped.
         features: active features, what ``--constraint`` selects by.
         usable: False when the nodes are down, drained or failing.
         reason: why not, as Slurm gives it; empty for none.

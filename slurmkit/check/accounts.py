@@ -30,8 +30,8 @@ def account_unknown(subject: Subject, limits: Limits) -> Problems:
     if account.lower() not in {known.lower() for known in limits.accounts}:
         user = limits.user or subject.facts.user or "this user"
         yield subject.problem(
-            subject.request.key("--account"),
-            f"{user} may not charge account {account!r}",
+            "resources.account",
+            f"{user} may not charge account {account!r}{subject.origin('account')}",
             choices("Your accounts", account, limits.accounts),
         )
 
@@ -85,7 +85,7 @@ def account_not_in_partition(subject: Subject, partition: PartitionLimits) -> Pr
         else f"Closed to: {listing(partition.deny_accounts)}. Name another account or partition."
     )
     yield subject.problem(
-        subject.request.key("--account"),
+        "resources.account",
         f"partition {partition.name!r} is closed to account {account!r}",
         hint,
     )
@@ -115,7 +115,7 @@ def qos_unknown(subject: Subject, limits: Limits) -> Problems:
         and _qos(limits, qos) is None
     ):
         yield subject.problem(
-            subject.request.key("--qos"),
+            "resources.qos",
             f"there is no QOS {qos!r}",
             choices("QOS", qos, limits.qos),
         )
@@ -134,7 +134,7 @@ def account_unheeded(subject: Subject, limits: Limits) -> Problems:
     account, known = subject.request.value("--account"), limits.accounts
     if account and known and not _enforces(limits, _ENFORCING) and account.lower() not in known:
         yield subject.problem(
-            subject.request.key("--account"),
+            "resources.account",
             f"nobody knows the account {account!r}; the cluster takes the job, but charges nobody",
             choices("Your accounts", account, known),
         )
@@ -154,7 +154,7 @@ def qos_unheeded(subject: Subject, limits: Limits) -> Problems:
     insists = _enforces(limits, _QOS_WORDS)
     if qos and limits.qos and not insists and _qos(limits, qos) is None:
         yield subject.problem(
-            subject.request.key("--qos"),
+            "resources.qos",
             f"nobody knows the QOS {qos!r}; the cluster takes the job, but gives nothing for it",
             choices("QOS", qos, limits.qos),
         )
@@ -178,7 +178,7 @@ def qos_not_in_partition(subject: Subject, partition: PartitionLimits) -> Proble
         else f"Closed to: {listing(partition.deny_qos)}. Name another QOS or partition."
     )
     yield subject.problem(
-        subject.request.key("--qos"),
+        "resources.qos",
         f"partition {partition.name!r} takes no jobs of QOS {qos!r}",
         hint,
     )
@@ -208,7 +208,7 @@ def time_over_qos(subject: Subject, limits: Limits) -> Problems:
         return
     if request.time_s is None or request.time_s > qos.max_time_s:
         yield subject.problem(
-            request.key("--time"),
+            "resources.time",
             f"{format_slurm_time(request.time_s)} is more than QOS {qos.name!r} allows: "
             f"{format_slurm_time(qos.max_time_s)}",
             f"Ask for at most {format_slurm_time(qos.max_time_s)}, or name another QOS.",

@@ -22,7 +22,7 @@ def license_unknown(subject: Subject, limits: Limits) -> Problems:
     for name, _ in _licenses(subject):
         if name not in limits.licenses:
             yield subject.problem(
-                subject.request.key("--licenses"),
+                "resources.licenses",
                 f"the cluster has no licence {name!r}",
                 choices("Licences", name, limits.licenses),
             )
@@ -41,7 +41,7 @@ def license_too_many(subject: Subject, limits: Limits) -> Problems:
         found = limits.licenses.get(name)
         if found is not None and wanted > found.total:
             yield subject.problem(
-                subject.request.key("--licenses"),
+                "resources.licenses",
                 f"{plural(wanted, 'licence')} {name!r} are wanted; the cluster has {found.total}",
                 f"Ask for at most {found.total}.",
             )
@@ -78,7 +78,7 @@ def array_too_large(subject: Subject, limits: Limits) -> Problems:
         )
     else:
         yield subject.problem(
-            subject.request.key("--array"),
+            "array.indices",
             f"index {highest} of the array is over the cluster's highest: {bound - 1} "
             f"(MaxArraySize {bound})",
             "Use lower indices, and several arrays where one is not enough.",
@@ -98,7 +98,7 @@ def array_over_job_count(subject: Subject, limits: Limits) -> Problems:
     size = subject.request.array_size
     if size > limits.max_job_count > 0:
         yield subject.problem(
-            "sweep" if subject.spec.sweep is not None else subject.request.key("--array"),
+            "sweep" if subject.spec.sweep is not None else "array.indices",
             f"the array has {size} elements; the cluster holds {limits.max_job_count} jobs of all "
             "users (MaxJobCount)",
             "Submit it in parts.",
@@ -171,7 +171,7 @@ def requeue_off(subject: Subject, limits: Limits) -> Problems:
     About(
         "successor-not-possible",
         "A job that is to submit its successor runs where compute nodes may submit jobs.",
-        "a successor is submitted from a compute node, which site 'alps' does not allow",
+        "a successor is submitted from a compute node, and site 'alps' does not say that it may",
         warning=True,
     )
 )
@@ -187,7 +187,7 @@ def successor_not_possible(subject: Subject) -> Problems:
         if action == _SUCCESSOR:
             yield subject.problem(
                 key,
-                "a successor is submitted from a compute node, which site "
-                f"{subject.site.name!r} does not allow",
-                "Use requeue or spare, or set sbatch_from_compute_nodes: true in site.yaml.",
+                "a successor is submitted from a compute node, and site "
+                f"{subject.site.name!r} does not say that it may",
+                "Set sbatch_from_compute_nodes: true in site.yaml if so, or use requeue or spare.",
             )

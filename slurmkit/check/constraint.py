@@ -54,6 +54,8 @@ def parse(text: str) -> Constraint:
         for before, token in pairwise(tokens)
         if token.number and before.name
     )
+    if not names:
+        return Constraint(text, ())
     signs = [token.sign for token in tokens if token.sign]
     operators = {sign for sign in signs if sign in "&|,"}
     brackets = [sign for sign in signs if sign in "()[]"]

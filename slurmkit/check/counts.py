@@ -107,7 +107,7 @@ def exclude_leaves_too_few(subject: Subject, partition: PartitionLimits) -> Prob
     if len(left) < wanted <= len(hosts):
         taken = hosts_text(host for host in hosts if host in excluded)
         yield subject.problem(
-            subject.request.key("--exclude"),
+            "resources.exclude",
             f"excluding {taken} leaves {plural(len(left), 'node')} of partition "
             f"{partition.name!r}; the job wants {wanted}",
             "Exclude fewer nodes, or ask for fewer.",
@@ -118,7 +118,7 @@ def exclude_leaves_too_few(subject: Subject, partition: PartitionLimits) -> Prob
     About(
         "constraint-count",
         "As many nodes have a feature as the constraint counts, such as [rack1*2&rack2*4].",
-        "the constraint wants 4 nodes with 'rack2'; partition 'batch' has 2",
+        "the constraint wants 4 nodes with 'rack2'; partition 'all' has 2",
     )
 )
 def constraint_count(subject: Subject, partition: PartitionLimits) -> Problems:
@@ -127,7 +127,7 @@ def constraint_count(subject: Subject, partition: PartitionLimits) -> Problems:
         have = len(hosts_of_alternative(subject, partition, [], feature))
         if 0 < have < wanted:
             yield subject.problem(
-                subject.request.key("--constraint"),
+                "resources.constraint",
                 f"the constraint wants {plural(wanted, 'node')} with {feature!r}; "
                 f"partition {partition.name!r} has {have}",
                 "Lower the count.",
@@ -138,7 +138,7 @@ def constraint_count(subject: Subject, partition: PartitionLimits) -> Problems:
     About(
         "no-fitting-nodes",
         "Enough nodes have the CPUs, memory, GPUs and features that are wanted, all at once.",
-        "2 nodes of partition 'batch' have 8 CPUs, 100G of memory and 1 GPUs at once (g[1-2]); "
+        "2 nodes of partition 'all' have 8 CPUs, 100G of memory and 1 GPU at once (g[1-2]); "
         "the job wants 3, and 100G of memory is the limit",
     ),
     only_if_clean=True,
@@ -150,7 +150,7 @@ def no_fitting_nodes(subject: Subject, partition: PartitionLimits) -> Problems:
     fitting = _best_fit(subject, partition, needs)
     if not partition.nodes or not needs or len(fitting) >= wanted:
         return
-    limiting = max(needs, key=lambda need: _gain(subject, partition, needs, need))
+    limiting = max(needs, key=lambda need: _severity(subject, partition, needs, need))
     if fitting:
         verb = "has" if len(fitting) == 1 else "have"
         have = f"{plural(len(fitting), 'node')} of partition {partition.name!r} {verb}"
@@ -202,8 +202,13 @@ def _best_fit(subject: Subject, partition: PartitionLimits, needs: list[Need]) -
     return max(fits, key=len)
 
 
-def _gain(subject: Subject, partition: PartitionLimits, needs: list[Need], without: Need) -> int:
-    return len(hosts_for(subject, partition, [need for need in needs if need is not without]))
+def _severity(
+    subject: Subject, partition: PartitionLimits, needs: list[Need], need: Need
+) -> tuple[int, int]:
+    """Return how many hosts would fit without this need, then how few meet it."""
+    others = [other for other in needs if other is not need]
+    meet_it = len(hosts_for(subject, partition, [need]))
+    return len(hosts_for(subject, partition, others)), -meet_it
 
 
 def _join(needs: list[Need]) -> str:

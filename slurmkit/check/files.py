@@ -135,4 +135,6 @@ def secret_empty(subject: Subject) -> Problems:
     """Find variables and files that are there and hold nothing."""
     for fact in subject.facts.secrets:
         if fact.present and not fact.denied and fact.empty:
-            yield subject.problem(fact.key, f"the secret {fact.name} is empty")
+            yield subject.problem(
+                fact.key, f"the secret {fact.name} is empty", "Give it a value, or leave it out."
+            )

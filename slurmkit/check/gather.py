@@ -133,7 +133,7 @@ def _programs(job: Job, plan: Plan) -> list[ProgramFact]:
     if container is not None and container.runtime == "apptainer":
         wanted.append(("software.container.runtime", "apptainer"))
     if container is None:
-        if launch.launcher == "torchrun" and not plan.step.torchrun_python:
+        if launch.launcher == "torchrun" and not plan.step.is_python:
             wanted.append(("launch.launcher", "torchrun"))
         if "{sweep." not in launch.command[0]:
             wanted.append(("launch.command.0", launch.command[0]))

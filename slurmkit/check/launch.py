@@ -1,91 +1,12 @@
 """Checks of the program's environment, its arguments, and how its ranks share a node."""
 
-import re
-
 from slurmkit.check.registry import About, Problems, local
 from slurmkit.check.subject import Subject
 from slurmkit.units import format_slurm_time
 
-# What slurmkit gives every task; a value of one's own is written over.
-_LAUNCHER_NAMES = """
-RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE NODE_RANK GROUP_RANK MASTER_ADDR MASTER_PORT
-SLURMKIT_RUN_DIR SLURMKIT_ATTEMPT SLURMKIT_RENDEZVOUS_HOST OMPI_COMM_WORLD_RANK
-OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_LOCAL_RANK OMPI_COMM_WORLD_LOCAL_SIZE
-OMPI_COMM_WORLD_NODE_RANK MPI_LOCALRANKID MPI_LOCALNRANKS
-"""
-_OF_THE_LAUNCHER = frozenset(_LAUNCHER_NAMES.split())
-# By these srun and the launch find the job they belong to; srun(1), OUTPUT ENVIRONMENT VARIABLES.
-_JOB_NAMES = """
-SLURM_JOB_ID SLURM_JOBID SLURM_STEP_ID SLURM_STEPID SLURM_PROCID SLURM_LOCALID SLURM_NODEID
-SLURM_NTASKS SLURM_NPROCS SLURM_NNODES SLURM_JOB_NUM_NODES SLURM_JOB_NODELIST SLURM_NODELIST
-SLURM_TASKS_PER_NODE SLURM_NTASKS_PER_NODE SLURM_CPUS_PER_TASK SLURM_ARRAY_TASK_ID
-SLURM_ARRAY_JOB_ID SLURMD_NODENAME
-"""
-_OF_THE_JOB = frozenset(_JOB_NAMES.split())
-_EXPANSION = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\}|\([^)]*\))|`[^`]+`|\A~(?:/|\Z)")
 _SYSTEM_DIRS = frozenset({"/usr/bin", "/bin"})
 # Longest single string of an exec, its name and the ending NUL included: MAX_ARG_STRLEN of Linux.
 _MAX_STRING_BYTES = 128 * 1024
-
-
-@local(
-    About(
-        "env-of-job",
-        "No variable under env is one by which Slurm's programs find their job.",
-        "SLURM_JOB_ID belongs to Slurm: srun would look for another job",
-    )
-)
-def env_of_job(subject: Subject) -> Problems:
-    """Find variables that break the launch."""
-    for name in subject.spec.env:
-        if name in _OF_THE_JOB:
-            yield subject.problem(
-                f"env.{name}",
-                f"{name} belongs to Slurm: srun would look for another job"
-                if name.endswith(("JOB_ID", "JOBID"))
-                else f"{name} belongs to Slurm: the launch reads from it what the job has",
-                "Remove it, or choose another name.",
-            )
-
-
-@local(
-    About(
-        "env-of-launcher",
-        "No variable under env is one that every task gets from the launch.",
-        "MASTER_PORT is set for each task, so this value is lost",
-        warning=True,
-    )
-)
-def env_of_launcher(subject: Subject) -> Problems:
-    """Find values that no task will see."""
-    for name in subject.spec.env:
-        if name in _OF_THE_LAUNCHER:
-            yield subject.problem(
-                f"env.{name}",
-                f"{name} is set for each task, so this value is lost",
-                "Remove it: ranks find each other without it.",
-            )
-
-
-@local(
-    About(
-        "env-not-expanded",
-        "No value under env counts on a shell to fill in $NAME, $(command) or ~.",
-        "'$HOME/data' arrives as it is written: nothing fills in $HOME",
-        warning=True,
-    )
-)
-def env_not_expanded(subject: Subject) -> Problems:
-    """Find values that were written for a shell; they are quoted, so that no character is lost."""
-    for name, value in subject.spec.env.items():
-        match = _EXPANSION.search(value)
-        if match:
-            shown = value if len(value) <= 60 else f"{value[:57]}..."
-            yield subject.problem(
-                f"env.{name}",
-                f"{shown!r} arrives as it is written: nothing fills in {match[0]}",
-                "Write the value itself, or a line `export NAME=...` under software.setup.",
-            )
 
 
 @local(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from slurmkit.check.constraint import parse
-from slurmkit.check.subject import Subject
+from slurmkit.check.subject import Subject, plural
 from slurmkit.limits import NodeShape, PartitionLimits
 from slurmkit.units import format_size_mib
 
@@ -37,22 +37,22 @@ def _all_needs(subject: Subject, partition: PartitionLimits) -> Iterator[Need]:
         f"{cpus} CPUs" if cpus > 1 else "",
         lambda node: usable_cpus(node, partition) >= cpus,
     )
-    memory = request.memory_per_node_mib
+    memory = request.memory_mib
     yield Need(
-        request.key("--mem"),
+        "resources.memory",
         f"{format_size_mib(memory)} of memory" if memory else "",
         lambda node: node.memory_mib >= memory,
     )
     gpus, kind = shape.gpus_per_node, shape.gpu_type
     yield Need(
         "resources.gpus_per_node",
-        f"{gpus} {kind} GPUs".replace("  ", " ") if gpus else "",
-        lambda node: node.gpus >= gpus and kind in ("", node.gpu_type),
+        f"{plural(gpus, f'{kind} GPU'.strip())}" if gpus else "",
+        lambda node: node.gpus >= gpus and (not kind or kind in gpu_types(node)),
     )
     if text := request.value("--constraint"):
         constraint = parse(text)
         yield Need(
-            request.key("--constraint"),
+            "resources.constraint",
             f"the constraint {text!r}",
             lambda node: constraint.accepts(node.features),
         )
@@ -62,6 +62,11 @@ def usable_cpus(node: NodeShape, partition: PartitionLimits) -> int:
     """Return how many CPUs of such a node one job may have in the partition."""
     most = partition.max_cpus_per_node
     return node.cpus if most is None else min(node.cpus, most)
+
+
+def gpu_types(node: NodeShape) -> frozenset[str]:
+    """Return the types of a node's GPUs; empty for none and for GPUs without a type."""
+    return frozenset(kind for kind in node.gpu_type.split(",") if kind)
 
 
 def hosts_for(

@@ -20,8 +20,8 @@ def partition_unknown(subject: Subject, limits: Limits) -> Problems:
     for name in subject.request.partitions:
         if name not in limits.partitions:
             yield subject.problem(
-                subject.request.key("--partition"),
-                f"the cluster has no partition {name!r}",
+                "resources.partition",
+                f"the cluster has no partition {name!r}{subject.origin('partition')}",
                 choices("Partitions", name, limits.partitions),
             )
 
@@ -106,7 +106,7 @@ def time_over_partition(subject: Subject, partition: PartitionLimits) -> Problem
         ]
         elsewhere = f"; longer jobs may go to: {listing(longer)}" if longer else ""
         yield subject.problem(
-            request.key("--time"),
+            "resources.time",
             f"{format_slurm_time(request.time_s)} is more than partition {partition.name!r} "
             f"allows: {format_slurm_time(most_s)}",
             f"Ask for at most {format_slurm_time(most_s)}{elsewhere}.",

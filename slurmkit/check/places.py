@@ -20,7 +20,7 @@ def constraint_unknown(subject: Subject, limits: Limits) -> Problems:
     for name in parse(subject.request.value("--constraint")).names:
         if name not in features:
             yield subject.problem(
-                subject.request.key("--constraint"),
+                "resources.constraint",
                 f"no node of the cluster has the feature {name!r}",
                 choices("Features", name, features),
             )
@@ -45,7 +45,7 @@ def constraint_not_in_partition(subject: Subject, partition: PartitionLimits) ->
     if set(constraint.names) - elsewhere:
         return  # constraint-unknown says more
     yield subject.problem(
-        subject.request.key("--constraint"),
+        "resources.constraint",
         f"no node of partition {partition.name!r} is accepted by {constraint.text!r}",
         f"Features of its nodes: {listing(there)}." if there else "Its nodes have no features.",
     )
@@ -68,16 +68,16 @@ def host_unknown(subject: Subject, limits: Limits) -> Problems:
     known = {host for node in _all_nodes(limits) for host in node.hosts}
     if not known:
         return
-    for option, hosts in (
-        ("--nodelist", subject.request.hosts),
-        ("--exclude", sorted(subject.request.excluded)),
+    for key, hosts in (
+        ("resources.nodelist", subject.request.hosts),
+        ("resources.exclude", sorted(subject.request.excluded)),
     ):
         strangers = [host for host in hosts if host not in known]
         if strangers:
             near = nearest(strangers[0], known) if len(strangers) == 1 else ""
             noun = "node" if len(strangers) == 1 else "nodes"
             yield subject.problem(
-                subject.request.key(option),
+                key,
                 f"the cluster has no {noun} {hosts_text(strangers)!r}",
                 f"Did you mean {near!r}?" if near else f"Nodes here: {hosts_text(sorted(known))}.",
             )
@@ -98,7 +98,7 @@ def host_not_in_partition(subject: Subject, partition: PartitionLimits) -> Probl
     if own and strangers:
         verb = "is no node" if len(strangers) == 1 else "are no nodes"
         yield subject.problem(
-            subject.request.key("--nodelist"),
+            "resources.nodelist",
             f"{hosts_text(strangers)} under nodelist {verb} of partition {partition.name!r} "
             f"({hosts_text(partition_hosts(partition))})",
             "Name its hosts, or the partition of these.",
@@ -126,7 +126,7 @@ def host_down(subject: Subject, limits: Limits) -> Problems:
     if down:
         reasons = "; ".join(sorted({reason for reason in down.values() if reason}))
         yield subject.problem(
-            subject.request.key("--nodelist"),
+            "resources.nodelist",
             f"{hosts_text(down)} under nodelist {'is' if len(down) == 1 else 'are'} not up"
             f"{': ' + reasons if reasons else ''}; the job waits for "
             f"{'it' if len(down) == 1 else 'them'}",
@@ -146,7 +146,7 @@ def reservation_unknown(subject: Subject, limits: Limits) -> Problems:
     for name in _reservations(subject):
         if name not in limits.reservations:
             yield subject.problem(
-                subject.request.key("--reservation"),
+                "resources.reservation",
                 f"there is no reservation {name!r}",
                 choices("Reservations", name, limits.reservations),
             )
@@ -170,7 +170,7 @@ def reservation_ended(subject: Subject, limits: Limits) -> Problems:
         found = limits.reservations.get(name)
         if found is not None and found.end <= now:
             yield subject.problem(
-                subject.request.key("--reservation"),
+                "resources.reservation",
                 f"reservation {name!r} ended {_ago(now - found.end)} ago",
                 "Leave it out, or name one that still runs.",
             )
@@ -206,7 +206,7 @@ def reservation_not_yours(subject: Subject, limits: Limits) -> Problems:
         else:
             continue
         yield subject.problem(
-            subject.request.key("--reservation"),
+            "resources.reservation",
             f"reservation {name!r} is for {message}",
             "Ask its owner to add you, or leave it out.",
         )
@@ -226,7 +226,7 @@ def reservation_too_small(subject: Subject, limits: Limits) -> Problems:
         found = limits.reservations.get(name)
         if found is not None and 0 < found.num_nodes < wanted:
             yield subject.problem(
-                subject.request.key("--reservation"),
+                "resources.reservation",
                 f"{plural(wanted, 'node')} are wanted; reservation {name!r} holds "
                 f"{found.num_nodes}",
                 f"Ask for at most {found.num_nodes}, spares included, or leave it out.",
@@ -293,7 +293,7 @@ def reservation_elsewhere(subject: Subject, partition: PartitionLimits) -> Probl
         found = known.get(name)
         if found is not None and found.partition not in ("", partition.name):
             yield subject.problem(
-                subject.request.key("--reservation"),
+                "resources.reservation",
                 f"reservation {name!r} is in partition {found.partition!r}, "
                 f"the job in {partition.name!r}",
                 f"Write partition: {found.partition}.",

@@ -1,8 +1,7 @@
 """Checks of the batch script: its directives, its size, and what people put into it."""
 
 from slurmkit.check.registry import About, Problems, local
-from slurmkit.check.request import option_of
-from slurmkit.check.sbatch_options import NOT_IN_A_SCRIPT, OPTIONS, OWN_KEYS, RELIED_ON
+from slurmkit.check.sbatch_options import OPTIONS
 from slurmkit.check.scripts import directives_after_command
 from slurmkit.check.subject import Subject, nearest
 from slurmkit.errors import Location
@@ -80,102 +79,6 @@ def setup_syntax(subject: Subject) -> Problems:
 
 @local(
     About(
-        "directive-not-in-script",
-        "The extra directives are ones that sbatch can act on while slurmkit submits.",
-        "--wait makes sbatch wait for the end of the job, and slurmkit with it",
-    )
-)
-def directive_not_in_script(subject: Subject) -> Problems:
-    """Find options that belong on sbatch's command line alone."""
-    for index, line in enumerate(subject.spec.sbatch):
-        option, _ = option_of(line)
-        if option in NOT_IN_A_SCRIPT:
-            yield subject.problem(
-                f"sbatch.{index}",
-                f"{option} {NOT_IN_A_SCRIPT[option]}",
-                "Remove it.",
-            )
-
-
-@local(
-    About(
-        "directive-export",
-        "No --export passes values, which Slurm cuts at commas, or names that leave PATH out.",
-        "--export=LR=0.1,BS=8 loses the environment, and values at their first comma",
-    )
-)
-def directive_export(subject: Subject) -> Problems:
-    """Find ways to pass variables that lose some without a word."""
-    for index, line in enumerate(subject.spec.sbatch):
-        option, value = option_of(line)
-        words = (value or "").split(",")
-        if option != "--export" or words[0].upper() in ("NONE", "NIL") or words == ["ALL"]:
-            continue
-        lost = "" if words[0] == "ALL" else "the environment, and "
-        yield subject.problem(
-            f"sbatch.{index}",
-            f"--export={value} loses {lost}values at their first comma",
-            "Put variables under env: they arrive unchanged.",
-        )
-
-
-@local(
-    About(
-        "directive-relied-on",
-        "The extra directives leave alone what the launch and the logs are built on.",
-        "--ntasks=4 contradicts what the script's own lines say: --ntasks-per-node=8",
-    )
-)
-def directive_relied_on(subject: Subject) -> Problems:
-    """Find directives that win over those that the rest of the script counts on."""
-    own = {directive.option: directive.value for directive in subject.plan.directives}
-    for index, line in enumerate(subject.spec.sbatch):
-        option, value = option_of(line)
-        if option not in RELIED_ON or (option in own and own[option] == value):
-            continue
-        against, key = RELIED_ON[option]
-        said = f"{against}={own[against]}" if own.get(against) else against
-        if option == "--gres" and not _touches_gpus(value, own.get("--gres")):
-            continue
-        yield subject.problem(
-            f"sbatch.{index}",
-            f"{option}{f'={value}' if value else ''} contradicts what the script's own lines say: "
-            f"{said}",
-            f"Write {key} instead." if key else "Remove it.",
-        )
-
-
-def _touches_gpus(value: str | None, own: str | None) -> bool:
-    """Tell whether another --gres takes the GPUs away that the job asks for, or adds some."""
-    items = (value or "").replace("gres:", "").replace("gres/", "").split(",")
-    if own is None:
-        return any(item.split(":")[0] == "gpu" for item in items)
-    return own not in items
-
-
-@local(
-    About(
-        "directive-overrides",
-        "An extra directive does not win over a key of the job file that says the same thing.",
-        "--time=1:00:00 wins over resources.time",
-        warning=True,
-    )
-)
-def directive_overrides(subject: Subject) -> Problems:
-    """Find two answers to one question, of which sbatch takes the later."""
-    own = {directive.option for directive in subject.plan.directives if directive.value}
-    for index, line in enumerate(subject.spec.sbatch):
-        option, value = option_of(line)
-        if option in OWN_KEYS and option in own and OWN_KEYS[option] is not None:
-            yield subject.problem(
-                f"sbatch.{index}",
-                f"{option}={value} wins over {OWN_KEYS[option]}",
-                f"Write it as {OWN_KEYS[option]}.",
-            )
-
-
-@local(
-    About(
         "directive-unknown",
         "The extra directives are options of sbatch, or of a plugin.",
         "sbatch has no option --mail-tpye, unless a plugin adds it",
@@ -185,13 +88,15 @@ def directive_overrides(subject: Subject) -> Problems:
 def directive_unknown(subject: Subject) -> Problems:
     """Find typing errors; SPANK plugins may add options that nobody can list."""
     for index, line in enumerate(subject.spec.sbatch):
-        option, _ = option_of(line)
-        known = option in OPTIONS or option in RELIED_ON or option in NOT_IN_A_SCRIPT
-        if known or option in OWN_KEYS or not option.startswith("--"):
+        option = line.strip().partition("=")[0].partition(" ")[0]
+        if option in OPTIONS or not option.startswith("--"):
             continue
-        near = nearest(option, {*OPTIONS, *OWN_KEYS, *RELIED_ON})
+        # getopt_long(3): any beginning of a name will do that fits one option only.
+        if len([name for name in OPTIONS if name.startswith(option)]) == 1:
+            continue
+        near = nearest(option, OPTIONS)
         yield subject.problem(
             f"sbatch.{index}",
             f"sbatch has no option {option}, unless a plugin adds it",
-            f"Did you mean {near}?" if near else "",
+            f"Did you mean {near}?" if near else "See `sbatch --help`.",
         )

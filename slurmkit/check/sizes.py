@@ -1,6 +1,6 @@
 """Checks of what one node must hold: CPUs, memory and GPUs."""
 
-from slurmkit.check.nodes import usable_cpus
+from slurmkit.check.nodes import gpu_types, usable_cpus
 from slurmkit.check.registry import About, Problems, per_partition
 from slurmkit.check.subject import Subject, choices, hosts_text, plural
 from slurmkit.limits import NodeShape, PartitionLimits
@@ -77,13 +77,13 @@ def _nodes_have(partition: PartitionLimits, nodes: list[NodeShape], what: str) -
 )
 def memory_over_node(subject: Subject, partition: PartitionLimits) -> Problems:
     """Find memory that no node has."""
-    wanted = subject.request.memory_per_node_mib
+    wanted = subject.request.memory_mib
     most = max((node.memory_mib for node in partition.nodes), default=0)
     if not partition.nodes or wanted <= most:
         return
     largest = [node for node in partition.nodes if node.memory_mib == most]
     yield subject.problem(
-        subject.request.key("--mem"),
+        "resources.memory",
         f"{_memory_words(subject)} more than there is; "
         f"{_nodes_have(partition, largest, format_size_mib(most))}",
         f"Ask for at most {format_size_mib(most)} per node; 0 takes all of a node.",
@@ -99,14 +99,14 @@ def memory_over_node(subject: Subject, partition: PartitionLimits) -> Problems:
 )
 def memory_over_limit(subject: Subject, partition: PartitionLimits) -> Problems:
     """Find memory that Slurm accepts, and then keeps pending for MaxMemPerLimit."""
-    wanted = subject.request.memory_per_node_mib
+    wanted = subject.request.memory_mib
     cluster_most = subject.limits.max_mem_per_node_mib if subject.limits else None
     # A partition's own limit stands in for the cluster's; slurm.conf(5), MaxMemPerNode.
     most = partition.max_mem_per_node_mib or cluster_most
     if most and wanted > most:
         giver = f"partition {partition.name!r}" if partition.max_mem_per_node_mib else "the cluster"
         yield subject.problem(
-            subject.request.key("--mem"),
+            "resources.memory",
             f"{_memory_words(subject)} more than {giver} gives one job: "
             f"MaxMemPerNode is {format_size_mib(most)}",
             f"Ask for at most {format_size_mib(most)} per node.",
@@ -114,13 +114,12 @@ def memory_over_limit(subject: Subject, partition: PartitionLimits) -> Problems:
 
 
 def _memory_words(subject: Subject) -> str:
-    request, memory = subject.request, subject.request.memory
-    total = format_size_mib(request.memory_per_node_mib)
-    if memory.per_cpu_mib is not None:
-        each = format_size_mib(memory.per_cpu_mib)
+    request = subject.request
+    total = format_size_mib(request.memory_mib)
+    each, _, per = str(subject.spec.resources.memory).partition("/")
+    if per == "cpu":
         return f"{each} for each of {request.cpus_per_node} CPUs are {total} per node,"
-    if memory.per_gpu_mib is not None:
-        each = format_size_mib(memory.per_gpu_mib)
+    if per == "gpu":
         return f"{each} for each of {request.shape.gpus_per_node} GPUs are {total} per node,"
     return f"{total} per node are"
 
@@ -171,13 +170,13 @@ def _partitions_with_gpus(subject: Subject, wanted: int) -> str:
 def gpu_type_unknown(subject: Subject, partition: PartitionLimits) -> Problems:
     """Find GPU types that the partition lacks."""
     wanted = subject.request.shape.gpu_type
-    types = {node.gpu_type for node in partition.nodes if node.gpus}
-    if not wanted or not types or wanted in types:
+    types = {kind for node in partition.nodes for kind in gpu_types(node)}
+    if not wanted or wanted in types or not any(node.gpus for node in partition.nodes):
         return
-    if types == {""}:
-        hint = "Its GPUs have no type; name the count alone."
+    if types:
+        hint = choices("GPU types", wanted, types)
     else:
-        hint = choices("GPU types", wanted, types - {""})
+        hint = "Its GPUs have no type; name the count alone."
     yield subject.problem(
         "resources.gpus_per_node",
         f"partition {partition.name!r} has no GPUs of type {wanted!r}",

@@ -94,6 +94,7 @@ def program_elsewhere(subject: Subject) -> Problems:
         yield subject.problem(
             fact.key,
             f"{fact.name!r} is not on this machine; the job fails unless the compute nodes have it",
+            "Name it by its path, or load what brings it under software, if they do not.",
         )
 
 
@@ -204,7 +205,9 @@ def image_missing(subject: Subject) -> Problems:
         hint = _near(fact) or "Import or build it first, or name it by its URI (docker://...)."
         yield subject.problem(fact.key, f"there is no image {fact.path}", hint)
     elif fact.denied:
-        yield subject.problem(fact.key, f"you may not read the image {fact.path}")
+        yield subject.problem(
+            fact.key, f"you may not read the image {fact.path}", "Ask its owner for access."
+        )
 
 
 @local(
@@ -222,7 +225,7 @@ def mount_missing(subject: Subject) -> Problems:
             yield subject.problem(
                 fact.key,
                 f"there is no {fact.path} to mount; the container starts only where it exists",
-                _near(fact),
+                _near(fact) or "Correct the path, unless the compute nodes have it.",
             )
 
 

@@ -38,7 +38,7 @@ class Subject:
         cls, job: Job, plan: Plan, site: Site, limits: Limits | None, facts: Facts, script: str
     ) -> "Subject":
         """Put together what the checks read."""
-        return cls(job, plan, site, limits, facts, script, request_of(job.spec, plan))
+        return cls(job, plan, site, limits, facts, script, request_of(plan))
 
     @property
     def spec(self) -> JobSpec:
@@ -50,6 +50,11 @@ class Subject:
     ) -> Problem:
         """Return a problem at the place of a key; the check's id and severity are added later."""
         return Problem(message, key, where or self.job.source.locate(key), hint)
+
+    def origin(self, field: str) -> str:
+        """Return words for a value under ``resources`` that the job's own file does not give."""
+        given = getattr(self.spec.resources, field) is not None
+        return "" if given else f" (the default of site {self.site.name!r})"
 
     def candidates(self) -> list[PartitionLimits]:
         """Return the partitions the job may run in; unknown names are left out."""

@@ -200,13 +200,13 @@ def _shape(node: Mapping[str, Any]) -> _Shape:
 
 
 def _gpus(gres: str) -> tuple[int, str]:
-    """Return how many GPUs ``gpu:h100:8(S:0-1),nic:2`` has, and their type when it is one."""
+    """Return how many GPUs ``gpu:h100:8(S:0-1),nic:2`` has, and their types."""
     count, types = 0, set()
     for part in re.split(r",(?![^()]*\))", gres):
         if match := _GPU.fullmatch(part):
             count += int(match[2] or 1)
             types.add(match[1] or "")
-    return count, types.pop() if len(types) == 1 else ""
+    return count, ",".join(sorted(types - {""}))
 
 
 def _grouped(nodes: str, shapes: Mapping[str, _Shape]) -> tuple[NodeShape, ...]:
