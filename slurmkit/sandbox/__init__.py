@@ -1,8 +1,9 @@
 """A real Slurm cluster in Linux namespaces on one machine, with faults on demand."""
 
-from slurmkit.sandbox.cluster import HostStatus, Sandbox, sandbox_names, take_down
-from slurmkit.sandbox.layout import CONTROLLER, LOGIN, Size
-from slurmkit.sandbox.record import SandboxError
+from slurmkit.sandbox.cluster import HostStatus, Sandbox
+from slurmkit.sandbox.layout import CONTROLLER, LOGIN
+from slurmkit.sandbox.record import SandboxError, sandbox_names
+from slurmkit.sandbox.teardown import take_down
 
 __all__ = [
     "CONTROLLER",
@@ -10,7 +11,6 @@ __all__ = [
     "HostStatus",
     "Sandbox",
     "SandboxError",
-    "Size",
     "sandbox_names",
     "take_down",
 ]

@@ -1,4 +1,4 @@
-"""What a sandbox is made of: its size, its hosts, their addresses and its files, as plain values."""
+"""What a sandbox is made of: its size, hosts, addresses and files, as plain values."""
 
 import ipaddress
 import re
@@ -14,7 +14,7 @@ LOGIN = "login"
 MAX_NODES = 1000
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
-# A /22 holds 1000 nodes and the service hosts; the block is cut out of 10/8, far from Docker's 172.17.
+# A /22 holds 1000 nodes and the service hosts; cut out of 10/8, far from Docker's 172.17/16.
 _POOL = ipaddress.IPv4Network("10.96.0.0/12")
 _PREFIX = 22
 _FIRST_NODE = 16

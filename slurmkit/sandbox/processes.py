@@ -59,7 +59,7 @@ def find_inits(prefix: Path) -> dict[Path, Process]:
     wanted = os.fsencode(prefix) + b"/"
     for pid in _pids():
         try:
-            argv = (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+            argv = _cmdline(pid)
             if len(argv) < 2 or argv[0] != b"/bin/sh" or not argv[1].startswith(wanted):
                 continue
             status = (_PROC / str(pid) / "status").read_text()
@@ -82,6 +82,40 @@ def namespace_members(init: Process) -> list[Process]:
         if wanted and _namespace(pid) == wanted and (stat := _stat(pid)):
             members.append(Process(pid, stat[1]))
     return members
+
+
+def find_daemon(init: Process, name: str) -> Process | None:
+    """Return the daemon that runs as ``name`` directly under ``init``, or None."""
+    for process in namespace_members(init):
+        argv0 = _cmdline(process.pid)[0]
+        if os.fsdecode(argv0) == name and _parent(process.pid) == init.pid and process.alive():
+            return process
+    return None
+
+
+def listens(init: Process, port: int) -> bool:
+    """Return whether a process in the network namespace of ``init`` listens on a TCP port."""
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            lines = (_PROC / str(init.pid) / "net" / table).read_text().splitlines()[1:]
+            for fields in map(str.split, lines):  # local address is HEX:PORT, state 0A is LISTEN
+                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                    return True
+    return False
+
+
+def _cmdline(pid: int) -> list[bytes]:
+    try:
+        return (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return [b""]
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int((_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def _namespace(pid: int) -> str:

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 from slurmkit.errors import UsageError
 from slurmkit.sandbox.record import SandboxError
@@ -18,6 +19,8 @@ _PACKAGES = {
     "mount": "mount",
     "munged": "munge",
     "nsenter": "util-linux",
+    "pivot_root": "util-linux",
+    "setpriv": "util-linux",
     "setsid": "util-linux",
     "sbatch": "slurm-client",
     "sinfo": "slurm-client",
@@ -25,9 +28,12 @@ _PACKAGES = {
     "slurmd": "slurmd",
     "unshare": "util-linux",
 }
-_NAMESPACE_PROGRAMS = ("unshare", "nsenter", "setsid", "mount", "ip", "hostname")
-HOST_PROGRAMS = (*_NAMESPACE_PROGRAMS, "munged", "slurmctld", "slurmd", "sbatch", "sinfo")
-RELEASE_PROGRAMS = (*_NAMESPACE_PROGRAMS, "debootstrap")
+# What makes the namespaces, and what runs in them from this machine's own root file system.
+NAMESPACE_PROGRAMS = ("unshare", "nsenter", "mount", "pivot_root", "ip")
+HOST_PROGRAMS = (
+    *("unshare", "nsenter", "setsid", "mount", "ip", "hostname"),
+    *("munged", "slurmctld", "slurmd", "sbatch", "sinfo"),
+)
 
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 
@@ -64,9 +70,11 @@ def parse_version(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def slurm_version(root: str = "/") -> str:
-    """Return the version of the slurmctld in a root file system, such as ``22.05.8``."""
-    command = ["slurmctld", "-V"] if root == "/" else ["chroot", root, "slurmctld", "-V"]
+def slurm_version(root_dir: Path | None) -> str:
+    """Return the version of a root file system's slurmctld, such as ``22.05.8``; None for ours."""
+    command = ["slurmctld", "-V"]
+    if root_dir:
+        command = ["chroot", str(root_dir), *command]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=20, check=False, env={"PATH": PATH}
     )

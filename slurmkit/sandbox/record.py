@@ -1,4 +1,4 @@
-"""What is written down about each sandbox, before it is made: the state folder, its record, its lock."""
+"""What is written down about a sandbox before it is made: its state folder, record and lock."""
 
 import contextlib
 import fcntl
@@ -12,6 +12,9 @@ from pathlib import Path
 from slurmkit.errors import SlurmkitError
 from slurmkit.sandbox.layout import Layout, Size, check_name
 
+PHASE_STARTING = "starting"
+PHASE_UP = "up"
+
 _RECORD = "sandbox.json"
 
 
@@ -20,7 +23,7 @@ class SandboxError(SlurmkitError):
 
 
 def sandbox_root() -> Path:
-    """Return the folder that holds the state of all sandboxes; $SLURMKIT_SANDBOX_ROOT overrides it."""
+    """Return the folder with the state of all sandboxes; $SLURMKIT_SANDBOX_ROOT overrides it."""
     return Path(os.environ.get("SLURMKIT_SANDBOX_ROOT") or "/var/lib/slurmkit/sandbox")
 
 
@@ -29,14 +32,14 @@ def state_dir(name: str) -> Path:
     return sandbox_root() / check_name(name)
 
 
-def names() -> list[str]:
+def sandbox_names() -> list[str]:
     """Return the names of all sandboxes that have a state folder, running or crashed."""
     root = sandbox_root()
     return sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
 
 
 def write_record(layout: Layout, phase: str) -> None:
-    """Write down what a sandbox is and how far it got: ``starting`` or ``up``."""
+    """Write down what a sandbox is and how far it got: starting or up."""
     record = {
         "v": 1,
         "name": layout.name,
@@ -78,7 +81,7 @@ def read_record(name: str) -> tuple[Layout, str] | None:
 
 def recorded_subnets() -> list[ipaddress.IPv4Network]:
     """Return the networks of all sandboxes that have a record."""
-    records = (read_record(name) for name in names())
+    records = (read_record(name) for name in sandbox_names())
     return [record[0].subnet for record in records if record]
 
 
@@ -86,8 +89,9 @@ def recorded_subnets() -> list[ipaddress.IPv4Network]:
 def locked(name: str) -> Iterator[None]:
     """Hold the lock of one sandbox: one ``up`` or ``down`` at a time.
 
-    A child that a killed ``up`` has forked holds the lock too until it has become the program it was
-    forked for. So whoever gets the lock sees, by its command line, everything the dead one started.
+    A child that a killed ``up`` has forked holds the lock too until it has become the program that
+    it was forked for. So whoever gets the lock finds, by its command line, all that the dead one
+    had started.
     """
     root = sandbox_root()
     root.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """The shell scripts that process 1 of the sandbox and process 1 of each host run."""
 
 import shlex
+import sys
 from pathlib import Path
 
 from slurmkit.sandbox.layout import CONTROLLER, LOGIN, Layout
@@ -48,11 +49,13 @@ def room_script(layout: Layout) -> str:
             "set -eu\n",
             f"exec </dev/null >>{_q(layout.log_dir / 'room.log')} 2>&1\n",
             f"state={_q(layout.state_dir)}\n",
+            "mount -t proc proc /proc\n",
             "\n# Folders that the hosts' private /tmp and /run would hide.\n",
             *(
                 f"mkdir -p {_q(keep)}\nmount --rbind {_q(path)} {_q(keep)}\n"
                 for path, keep in hidden_shares(layout)
             ),
+            _release_root(layout) if layout.root_dir else "",
             _devices(layout),
             _configuration(),
             _network(),
@@ -61,6 +64,46 @@ def room_script(layout: Layout) -> str:
             _REAP_FOR_EVER,
         ]
     )
+
+
+def _release_root(layout: Layout) -> str:
+    """Enter the release's root file system; what is written there goes to memory, not to the cache.
+
+    This machine's users, work folders and Python are shown in it, so that the same program runs.
+    """
+    hidden = {path for path, _ in hidden_shares(layout)}
+    folders = [layout.state_dir, *(path for path in layout.shared if path not in hidden)]
+    return "".join(
+        [
+            "\n# Another release's root file system, with this machine's work folders and users.\n",
+            "mount -t tmpfs -o mode=755 run /run\n",
+            "root=/run/root\n",
+            "mkdir $root /run/upper /run/work\n",
+            f"mount -t overlay -o lowerdir={_q(layout.root_dir or Path())}"
+            ",upperdir=/run/upper,workdir=/run/work overlay $root\n",
+            *(f"mkdir -p $root{_q(p)}\nmount --rbind {_q(p)} $root{_q(p)}\n" for p in folders),
+            *_system_python(),
+            "for file in /etc/passwd /etc/group; do mount --bind $file $root$file; done\n",
+            "for folder in /dev /proc /sys; do mount --rbind $folder $root$folder; done\n",
+            "mkdir -p $root/mnt\n",
+            "cd $root\npivot_root . mnt\ncd /\numount -l /mnt\n",
+        ]
+    )
+
+
+def _system_python() -> list[str]:
+    """Lines that show Debian's own Python in the release, where slurmkit runs on that.
+
+    A Python in a folder of its own is among the shared folders; this one is spread over /usr.
+    """
+    if sys.base_prefix != "/usr":
+        return []
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return [
+        f": >$root/usr/bin/{name}\nmount --bind /usr/bin/{name} $root/usr/bin/{name}\n",
+        f"mkdir -p $root/usr/lib/{name}\nmount --rbind /usr/lib/{name} $root/usr/lib/{name}\n",
+        f"ln -sf {name} $root/usr/bin/python3\n",
+    ]
 
 
 def _devices(layout: Layout) -> str:
@@ -94,7 +137,6 @@ def _network() -> str:
     return (
         "\n# The switch: this network namespace; each host is a namespace with one cable into it.\n"
         "mount -t tmpfs -o mode=755 run /run\n"
-        "mount -t proc proc /proc\n"
         "ip -batch $state/net.batch\n"
     )
 
@@ -120,7 +162,10 @@ def _munged(layout: Layout) -> str:
         "seed-file": "seed",
     }
     options = " ".join(f"--{option}=$state/munge/{name}" for option, name in files.items())
-    return f"\n# --force: as root; {layout.name}'s own key and socket, not the system's.\nmunged --force {options}\n"
+    return (
+        f"\n# --force: as root; {layout.name}'s own key and socket, not the system's.\n"
+        f"munged --force {options}\n"
+    )
 
 
 def host_script(layout: Layout, host: str) -> str:
@@ -147,17 +192,16 @@ def host_script(layout: Layout, host: str) -> str:
             f" broadcast {layout.subnet.broadcast_address} dev eth0\n",
             "link set eth0 up\n",
             "EOF\n",
-            _daemon(host),
+            f"{daemon_name(host)} -D &\n" if daemon_name(host) else "",
             f": >{_q(layout.host_ready(host))}\n",
             _REAP_FOR_EVER,
         ]
     )
 
 
-def _daemon(host: str) -> str:
-    if host == CONTROLLER:
-        return "slurmctld -D &\n"
-    return "" if host == LOGIN else "slurmd -D &\n"
+def daemon_name(host: str) -> str:
+    """Return the daemon that a host runs; empty for none."""
+    return {CONTROLLER: "slurmctld", LOGIN: ""}.get(host, "slurmd")
 
 
 def _q(path: Path) -> str:

@@ -59,10 +59,12 @@ exec {entry} "$pid" "$PWD" "" {program} "$@"
 
 
 def shell_lines(layout: Layout) -> str:
-    """Return what a POSIX shell evaluates so that Slurm's programs mean this sandbox."""
+    """Return what a POSIX shell evaluates so that Slurm's programs mean this sandbox.
+
+    SLURM_CONF is not among it: outside the sandbox's network, nobody could follow what it says.
+    """
     folder = layout.state_dir / enter.SHIM_FOLDER
     return (
         f'export PATH={shlex.quote(str(folder))}:"$PATH"\n'
-        f"export SLURM_CONF={shlex.quote(str(layout.slurm_conf_path))}\n"
         f"export SLURMKIT_SANDBOX={shlex.quote(layout.name)}\n"
     )

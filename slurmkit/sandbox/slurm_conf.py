@@ -5,16 +5,12 @@ from pathlib import Path
 
 from slurmkit.sandbox.layout import CONTROLLER, Layout
 
+_REPEATABLE = frozenset({"nodename", "partitionname", "nodeset", "downnodes"})
 _HOSTS_LINE = re.compile(r"^hosts:.*$", re.MULTILINE)
 
 
-def slurm_conf(layout: Layout, version: tuple[int, int]) -> str:
-    """Return slurm.conf.
-
-    Args:
-        layout: the sandbox.
-        version: Slurm release as (major, minor), such as (22, 5); some keys depend on it.
-    """
+def slurm_conf(layout: Layout) -> str:
+    """Return slurm.conf; every key in it means the same from 22.05 to 26.05."""
     size = layout.size
     lines = [
         f"ClusterName={layout.name}",
@@ -33,7 +29,7 @@ def slurm_conf(layout: Layout, version: tuple[int, int]) -> str:
         "SlurmctldDebug=info",
         "SlurmdDebug=info",
         "",
-        "# Nodes claim cores and memory that this machine need not have, so nothing binds or confines.",
+        "# Nodes claim cores and memory that this machine may lack: nothing binds or confines.",
         "SlurmdParameters=config_overrides",
         "ProctrackType=proctrack/linuxproc",
         "TaskPlugin=task/none",
@@ -42,6 +38,7 @@ def slurm_conf(layout: Layout, version: tuple[int, int]) -> str:
         f"DefMemPerCPU={max(1, size.memory_mib // size.cpus)}",
         "GresTypes=gpu",
         "MpiDefault=none",
+        "MailProg=/bin/true",
         "",
         "# Node loss shows within seconds, and ended jobs stay visible for an hour.",
         f"SlurmdTimeout={layout.slurmd_timeout_s}",
@@ -50,8 +47,8 @@ def slurm_conf(layout: Layout, version: tuple[int, int]) -> str:
         "KillWait=5",
         "MinJobAge=3600",
         "MaxArraySize=1001",
-        "# 2, not 1: a node that was pulled and healed must come back by itself whatever the controller",
-        "# thought of it meanwhile; nobody sits here to resume it. To keep a node out, drain it.",
+        "# 2, not 1: a node that was pulled and healed comes back by itself, whatever state Slurm",
+        "# gave it meanwhile; nobody sits here to resume it. To keep a node out, drain it.",
         "ReturnToService=2",
         "# Batch jobs start at once; the default may hold them back for 3 s.",
         "SchedulerParameters=batch_sched_delay=0,sched_interval=10,bf_interval=5",
@@ -62,7 +59,6 @@ def slurm_conf(layout: Layout, version: tuple[int, int]) -> str:
         f"JobCompLoc={layout.log_dir / 'jobcomp.log'}",
         "Licenses=matlab:2",
         "",
-        *_version_lines(version),
         *_node_lines(layout),
         "",
         f"PartitionName=debug Default=YES Nodes={layout.node_range} MaxTime=01:00:00"
@@ -71,17 +67,15 @@ def slurm_conf(layout: Layout, version: tuple[int, int]) -> str:
         " DefaultTime=01:00:00 State=UP",
         "# A partition that exists and takes no jobs, as every site has one now and then.",
         f"PartitionName=closed Nodes={layout.node_range} State=DOWN",
-        *layout.slurm_conf,
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(_with_overrides(lines, layout.slurm_conf)) + "\n"
 
 
-def _version_lines(version: tuple[int, int]) -> list[str]:
-    """Keys that one release needs and another does not know."""
-    # cgroup.conf(5): `disabled` exists from 23.02 on; without it slurmd wants a cgroup v2 of systemd.
-    # Before that the plugin is only loaded when something asks for it, and nothing here does.
-    del version
-    return []
+def _with_overrides(lines: list[str], extra: tuple[str, ...]) -> list[str]:
+    """Append lines and drop what they replace: every program complains about a key given twice."""
+    replaced = {line.partition("=")[0].strip().lower() for line in extra} - _REPEATABLE
+    kept = [line for line in lines if line.partition("=")[0].lower() not in replaced]
+    return [*kept, *extra]
 
 
 def _node_lines(layout: Layout) -> list[str]:
@@ -115,8 +109,9 @@ def gres_conf(layout: Layout) -> str:
     for socket in range(size.sockets):
         first, last = socket * per_socket, min((socket + 1) * per_socket, size.gpus) - 1
         if first <= last:
+            devices = _span("/dev/nvidia", first, last)
             lines.append(
-                f"NodeName={layout.node_range} Name=gpu{kind} File={_span('/dev/nvidia', first, last)}"
+                f"NodeName={layout.node_range} Name=gpu{kind} File={devices}"
                 f" Cores={socket * cores}-{(socket + 1) * cores - 1}"
             )
     return "\n".join(lines) + "\n"
@@ -127,8 +122,15 @@ def _span(prefix: str, first: int, last: int) -> str:
 
 
 def cgroup_conf(version: tuple[int, int]) -> str:
-    """Return cgroup.conf; from 23.02 on slurmd otherwise insists on a cgroup v2 managed by systemd."""
-    return "CgroupPlugin=disabled\n" if version >= (23, 2) else ""
+    """Return cgroup.conf: no cgroups.
+
+    cgroup.conf(5) knows ``disabled`` from 23.02 on, and without it slurmd then insists on a cgroup
+    v2 that systemd manages; before, the plugin is loaded only when something asks for it.
+
+    Args:
+        version: Slurm release as (major, minor), such as (22, 5).
+    """
+    return "CgroupPlugin=disabled\n" if version >= (23, 2) else "# no cgroups\n"
 
 
 def etc_hosts(layout: Layout) -> str:

@@ -1,20 +1,19 @@
-"""Real Slurm clusters for the tests: each is made once per test run and removed whatever happens."""
+"""Real Slurm clusters for the tests: made once per test run, removed whatever happens."""
 
 import os
 from collections.abc import Iterator
 
 import pytest
-from slurmkit.errors import SlurmkitError
-from slurmkit.sandbox import Sandbox, Size
 
-_SIZE = Size(nodes=4, gpus=8, cpus=64)
+from slurmkit.errors import SlurmkitError
+from slurmkit.sandbox import Sandbox
 
 
 def _make(kind: str, release: str) -> Iterator[Sandbox]:
     if os.geteuid() != 0:
         pytest.skip("a sandbox cluster needs root")
     try:
-        sandbox = Sandbox.up(f"test-{kind}-{os.getpid()}", _SIZE, release=release)
+        sandbox = Sandbox.up(f"test-{kind}-{os.getpid()}", release=release)
     except SlurmkitError as error:
         pytest.skip(f"no {release} sandbox cluster on this machine: {error.message}")
     try:

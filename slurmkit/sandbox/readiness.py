@@ -1,0 +1,112 @@
+"""Wait until Slurm in a sandbox is ready, by what it says and by what is really there."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+
+from slurmkit.sandbox import console, machine, processes
+from slurmkit.sandbox.layout import CONTROLLER, LOGIN, Layout
+from slurmkit.sandbox.record import SandboxError
+
+Progress = Callable[[str], None]
+
+_POLL_S = 0.03
+_SLURMD_PORT = 6818
+# Node states, without Slurm's suffixes, in which a node takes or runs jobs.
+_USABLE = frozenset({"idle", "mixed", "allocated", "completing"})
+
+
+def silent(_message: str) -> None:
+    """Report no progress."""
+
+
+def node_states(layout: Layout) -> dict[str, str]:
+    """Return Slurm's long state of each node, such as ``down*``; empty while it is silent."""
+    if LOGIN not in machine.inits(layout):
+        return {}
+    command = ["sinfo", "--noheader", "--partition=long", "--Node", "--format=%N %T"]
+    try:
+        done = console.run(layout, LOGIN, command, cwd="/", timeout=15)
+    except subprocess.TimeoutExpired:
+        return {}
+    pairs = (line.split() for line in done.stdout.splitlines())
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def wait_usable(
+    layout: Layout, nodes: Sequence[str], timeout_s: float, progress: Progress = silent
+) -> None:
+    """Wait until Slurm runs jobs on all these nodes; resume those that are drained.
+
+    Raises:
+        SandboxError: they are not in time; the message ends with what the daemons said.
+    """
+    started = time.monotonic()
+    waiting = list(nodes)
+    while waiting:
+        states = node_states(layout)
+        for node in [n for n in waiting if states.get(n, "") in _USABLE]:
+            waiting.remove(node)
+            progress(f"{node} {states[node]} after {time.monotonic() - started:.1f} s")
+        for node in [n for n in waiting if states.get(n, "").startswith("drain")]:
+            update = ["scontrol", "update", f"nodename={node}", "state=resume"]
+            console.run(layout, LOGIN, update, cwd="/")
+        if waiting and time.monotonic() - started > timeout_s:
+            seen = ", ".join(f"{n} is {states.get(n) or 'unknown'}" for n in waiting)
+            raise SandboxError(
+                f"sandbox {layout.name}: {seen} after {timeout_s:.0f} s"
+                f"{machine.log_tails(layout, [CONTROLLER, *waiting[:2]])}"
+            )
+        if waiting:
+            time.sleep(_POLL_S)
+
+
+def wait_rejoined(layout: Layout, node: str, timeout_s: float, *, booted: bool) -> None:
+    """Wait until a healed node takes jobs again.
+
+    Args:
+        layout: the sandbox.
+        node: the node.
+        timeout_s: most seconds to wait.
+        booted: True when it was started afresh, False when its processes went on.
+
+    Raises:
+        SandboxError: it does not in time.
+    """
+    init = console.running_init(layout, node)
+    # Until SlurmdTimeout, Slurm believes in a node that has lost its slurmd; so look at the node.
+    _wait(layout, lambda: processes.listens(init, _SLURMD_PORT), f"{node} has no slurmd", timeout_s)
+    if not booted and node_states(layout).get(node) not in _USABLE:
+        # Slurm asks a node that was silent at long intervals only (seen: 37 s, and not at all);
+        # slurmd registers when it reads its configuration again.
+        slurmd = machine.daemon(node, init)
+        if slurmd:
+            slurmd.send(signal.SIGHUP)
+    wait_usable(layout, [node], timeout_s)
+
+
+def wait_controller(layout: Layout, nodes: Sequence[str], timeout_s: float) -> None:
+    """Wait until the controller answers and has heard of these nodes.
+
+    Raises:
+        SandboxError: it has not in time.
+    """
+
+    def heard() -> bool:
+        states = node_states(layout)
+        return bool(states) and not any(
+            state == "unknown" or state.endswith("*")
+            for node, state in states.items()
+            if node in nodes
+        )
+
+    _wait(layout, heard, "the controller does not answer", timeout_s)
+
+
+def _wait(layout: Layout, done: Callable[[], bool], otherwise: str, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        if time.monotonic() > deadline:
+            raise SandboxError(f"sandbox {layout.name}: {otherwise} after {timeout_s:.0f} s")
+        time.sleep(_POLL_S)
