@@ -58,6 +58,13 @@ def pages() -> list[Path]:
     return [*_BESIDE, *sorted(DOCS_DIR.rglob("*.md"))]
 
 
+def pages_with_commands(place: str) -> list[Path]:
+    """Return the pages that have something to run at ``place``."""
+    return [
+        page for page in pages() if any(isinstance(step, Command) for step in steps(page, place))
+    ]
+
+
 def page_name(page: Path) -> str:
     """Return how tests call a page, such as ``how-to/sweeps.md``."""
     return page.name if page in _BESIDE else page.relative_to(DOCS_DIR).as_posix()

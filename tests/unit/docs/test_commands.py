@@ -34,16 +34,7 @@ def session_environment(home: Path) -> dict[str, str]:
     return kept | {"HOME": str(home), "PATH": path, "LC_ALL": "C.UTF-8"}
 
 
-def with_commands(place: str) -> list[object]:
-    found = []
-    for page in console.pages():
-        steps = console.steps(page, place)
-        if any(isinstance(step, console.Command) for step in steps):
-            found.append(pytest.param(page, id=console.page_name(page)))
-    return found
-
-
-@pytest.mark.parametrize("page", with_commands("laptop"))
+@pytest.mark.parametrize("page", console.pages_with_commands("laptop"), ids=console.page_name)
 def test_commands_do_what_the_page_says(page: Path, tmp_path: Path) -> None:
     jobs_dir = tmp_path / "jobs"
     jobs_dir.mkdir()
