@@ -101,7 +101,9 @@ def _noted_end(run: RunDir) -> bool:
 
 def _tails(run: RunDir, selection: LogSelection) -> list[Tail]:
     """Return the files that the selection means and that exist, with the prefix of their lines."""
-    if selection.rank is None and selection.attempt is None:
+    # Of a local run, and of a script given to plain sbatch, the output is not in the run directory.
+    has_batch_output = selection.job_id and not run.run_id.startswith("job-")
+    if selection.rank is None and selection.attempt is None and has_batch_output:
         return _batch_outputs(run, selection)
     found = []
     for task, element in run.elements().items():
