@@ -117,7 +117,6 @@ def place_variables(place: Placement, env: dict[str, str], per_node: bool) -> di
             # torchrun takes options that are not given from PET_*: its rendezvous is found even
             # when nobody could write the address on its command line yet.
             values["PET_RDZV_ENDPOINT"] = ":".join(meeting)
-            values["PET_NODE_RANK"] = str(place.node_rank)
     return values
 
 

@@ -36,6 +36,14 @@ class TaskExit:
         values |= {"detail": self.detail} if self.detail else {}
         return {**values, "reason": self.reason, "consequence": self.consequence}
 
+    @property
+    def shell_code(self) -> int:
+        """The exit code that a shell would give for it."""
+        if self.exit_code is not None:
+            return self.exit_code
+        named = [number for number in signal.Signals if number.name == self.signal]
+        return 128 + named[0] if named else 1
+
     def __str__(self) -> str:
         who = "the command" if self.rank is None else f"rank {self.rank}"
         where = f" on {self.host}" if self.host else ""

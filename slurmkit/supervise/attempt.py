@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 from slurmkit.errors import SlurmkitError
+from slurmkit.launch.labels import Labels
 from slurmkit.launch.outcome import TaskExit, root_cause, shell_code
 from slurmkit.launch.ports import reserve
 from slurmkit.launch.processes import NotStartedError, spawn
@@ -18,7 +19,6 @@ from slurmkit.rundir.logs import MERGED_NAME, AttemptLogs, tail
 from slurmkit.rundir.secretfile import read_secrets
 from slurmkit.supervise.context import JobContext, step_hosts
 from slurmkit.supervise.ending import Fate, ask_states, fate_of, remove_secrets_if_over
-from slurmkit.supervise.labels import Labels
 from slurmkit.supervise.record import Recorder
 from slurmkit.supervise.watch import PARENT_DEATH_SIGNAL, Watch
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slurmkit.errors import UsageError
+from slurmkit.launch.labels import LABELS, Labels
 from slurmkit.rundir.layout import RunDir
 from slurmkit.rundir.ledger import LedgerWriter, new_incarnation
 from slurmkit.supervise.attempt import Attempt
 from slurmkit.supervise.context import job_context
-from slurmkit.supervise.labels import LABELS, Labels
 
 USAGE = f"""\
 Usage: slurmkit supervise RUN_DIR [--labels {"|".join(LABELS)}] -- COMMAND [ARG]...

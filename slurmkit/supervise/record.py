@@ -5,12 +5,12 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from slurmkit.launch.labels import LAUNCHER, Labels
+from slurmkit.launch.messages import mpirun_exits, srun_exits, torchrun_exits
 from slurmkit.launch.outcome import TaskExit, judge
 from slurmkit.rundir.atomic import write_all
 from slurmkit.rundir.logs import MERGED_NAME, AttemptLogs, tail
 from slurmkit.rundir.reason import reason_from_log
-from slurmkit.supervise.labels import LAUNCHER, Labels
-from slurmkit.supervise.messages import mpirun_exits, srun_exits, torchrun_exits
 from slurmkit.supervise.splitter import Batch, Splitter
 
 # A task's last lines may reach us after srun's word that it ended.

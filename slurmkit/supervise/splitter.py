@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from slurmkit.supervise.labels import LAUNCHER, Labels, Source, source_of, task_label
+from slurmkit.launch.labels import LAUNCHER, Labels, Source, source_of, task_label
 
 #: srun cuts a longer line into pieces of this many bytes and gives each a label and a newline
 #: (seen on 22.05 and 26.05; MAX_MSG_LEN in its source). A piece of exactly this length is

@@ -60,5 +60,11 @@ def source_of(task: int | None, text: bytes, labels: Labels) -> tuple[Source, in
         return LAUNCHER, 0
     if labels != "torchrun":
         return Source("rank", task), 0
+    rank, cut = worker_label(text)
+    return (Source("node", task), 0) if rank is None else (Source("rank", rank), cut)
+
+
+def worker_label(text: bytes) -> tuple[int | None, int]:
+    """Return the rank of the worker whose line torchrun passes on, and how long its label is."""
     match = _WORKER.match(text)
-    return (Source("rank", int(match[1])), match.end()) if match else (Source("node", task), 0)
+    return (int(match[1]), match.end()) if match else (None, 0)
