@@ -172,7 +172,9 @@ class Resilience(Section):
 
     on_node_failure: OnNodeFailure = Field("requeue", description="First thing to try.")
     then: list[OnNodeFailure] = Field(default=[], description="What to try after that, in order.")
-    heartbeat_s: float = Field(1.0, gt=0, description="Seconds between signs of life of a node.")
+    heartbeat_s: float = Field(
+        1.0, gt=0, allow_inf_nan=False, description="Seconds between signs of life of a node."
+    )
     max_restarts: int = Field(5, ge=0, description="Restarts without progress before giving up.")
     hang: Hang = Field("auto", description="auto, off, or the longest step to wait for (10m).")
     preflight: Literal["off", "quick", "full"] = Field("quick", description="Checks before start.")

@@ -53,7 +53,7 @@ def _problem(path: Path, details: list[Any], top: Shape, source: SourceMap) -> P
     if "missing" in kinds:
         return _missing_key(path, where, top)
     if details[0]["loc"][-1:] == ("[key]",):
-        return Problem(_reason(details[0]), key, source.locate_key(key), code="bad-name")
+        return _bad_name(path, key, parent, details[0], source)
     shape = at(top, path)[0]
     own = next((d for d in details if d["type"] in ("value_error", "assertion_error")), None)
     if own is not None:
@@ -165,6 +165,15 @@ def _unknown_key(path: Path, parent: Shape, top: Shape, source: SourceMap) -> Pr
     where = source.locate_key(key)
     place = f" in {section}" if section else ""
     return Problem(f"unknown key {name!r}{place}", key, where, hint, code="unknown-key")
+
+
+def _bad_name(path: Path, key: str, parent: Shape, detail: Any, source: SourceMap) -> Problem:
+    name, where = str(path[-1]), source.locate_key(key)
+    if parent.keys is None or not parent.keys.choices:
+        return Problem(_reason(detail), key, where, code="bad-name")
+    allowed = list(parent.keys.choices)
+    hint = nearest(name, allowed)
+    return Problem(f"expected {join(allowed)}, got {name!r}", key, where, hint, code="bad-name")
 
 
 def _missing_key(path: Path, where: Location | None, top: Shape) -> Problem:

@@ -64,7 +64,7 @@ def _scalar(value: object) -> str:
 
 def _is_safe(text: str) -> bool:
     """Tell whether no reader, of YAML 1.1 either, takes the bare text for something else."""
-    if not _SAFE.fullmatch(text) or text.lower() in _OLD_BOOLS:
+    if not _SAFE.fullmatch(text) or text.lower() in _OLD_BOOLS or text == "...":
         return False
     return isinstance(Scalar(text, True, _NOWHERE).value(), str)
 
