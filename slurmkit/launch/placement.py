@@ -13,7 +13,7 @@ def detect(env: dict[str, str]) -> Placement:
     Raises:
         UsageError: a variable is missing or contradicts another.
     """
-    if _started_by_mpirun(env):
+    if started_by_mpirun(env):
         return from_mpi(env)
     if any(env.get(TABLE[concept]["slurm"][0]) for concept in ("rank", "local_rank", "node_rank")):
         return from_slurm(env)
@@ -28,14 +28,15 @@ def detect(env: dict[str, str]) -> Placement:
 def rank_of(env: dict[str, str]) -> int | None:
     """Return the task's rank if anything tells it, also when the rest is wrong."""
     order = ("openmpi", "pmix", "pmi", "slurm")
-    for convention in order if _started_by_mpirun(env) else reversed(order):
+    for convention in order if started_by_mpirun(env) else reversed(order):
         found = lookup(env, "rank", convention)
         if found and found[1].isdigit():
             return int(found[1])
     return None
 
 
-def _started_by_mpirun(env: dict[str, str]) -> bool:
+def started_by_mpirun(env: dict[str, str]) -> bool:
+    """Whether an mpirun, and not srun, started this process itself."""
     # Slurm's plugin names its PMIx namespace slurm.pmix.JOB.STEP; Open MPI's mpirun does not.
     namespace = env.get("PMIX_NAMESPACE", "")
     if namespace:

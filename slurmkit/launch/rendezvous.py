@@ -9,7 +9,7 @@ or restart left behind is never looked at.
 import os
 import time
 
-from slurmkit.launch.placement import first_host, wrong
+from slurmkit.launch.placement import first_host, started_by_mpirun, wrong
 from slurmkit.launch.variables import Placement
 
 _TIMEOUT_S = 120.0
@@ -57,7 +57,9 @@ def _given(place: Placement, env: dict[str, str]) -> tuple[str, str] | None:
     if host:
         if not _is_of_this_job(env):
             return None  # a job that was submitted from inside another run
-        step_host = first_host(env.get("SLURM_STEP_NODELIST", ""))
+        # mpirun starts its daemons by a step that leaves out the node it runs on itself.
+        by_mpirun = started_by_mpirun(env)
+        step_host = "" if by_mpirun else first_host(env.get("SLURM_STEP_NODELIST", ""))
         if step_host and step_host != host:
             return None  # the port was reserved on a host that this step begins without
         if place.rank == 0 and env.get("SLURMD_NODENAME", host) != host:
