@@ -224,15 +224,15 @@ def train(model: Llama, tokens: Tensor, args: argparse.Namespace, world: World) 
 def main(args: argparse.Namespace) -> int:
     """Run one rank; return its exit code."""
     try:
-        world = join_world()
-        if args.dtype == "auto":
-            args.dtype = "bf16" if world.device.type == "cuda" else "fp32"
         config = hf.read_config(args.model) if args.model else LlamaConfig()
         tokens = read_tokens(args.data, args.model, config.vocab_size)
-        if not args.seq_len < len(tokens):
+        if args.seq_len >= len(tokens):
             raise StartError(f"--data {args.data} has {len(tokens)} tokens, fewer than --seq-len")
         if args.seq_len > config.max_position_embeddings:
             raise StartError(f"--seq-len is over the model's {config.max_position_embeddings}")
+        world = join_world()
+        if args.dtype == "auto":
+            args.dtype = "bf16" if world.device.type == "cuda" else "fp32"
         model = build_model(config, args, world)
     except (StartError, hf.ModelFolderError) as error:
         print(f"train.py: {error}", file=sys.stderr)
