@@ -121,11 +121,12 @@ def script(session: list[Step], leave_out: Collection[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def complaints(session: list[Step], printed: str) -> list[str]:
+def complaints(session: list[Step], printed: str, home: Path) -> list[str]:
     """Return how the session went otherwise than the page says: exit codes and shown output.
 
-    A command may fail only when the page goes on with ``echo $?``.
+    A command may fail only when the page goes on with ``echo $?``. Pages show ``~`` for ``home``.
     """
+    printed = printed.replace(str(home), "~")
     commands = [step for step in session if isinstance(step, Command)]
     parts = re.split(rf"\n?{re.escape(MARK)} (\S+)\n", printed)
     outputs, codes = parts[0::2], parts[1::2]

@@ -31,5 +31,5 @@ def test_commands_do_what_the_page_says(cluster: Sandbox, page: Path) -> None:
         console.script(session, LEFT_OUT),
     ]
     done = cluster.exec("login", ["bash", "-c", "\n".join(lines)], cwd=jobs_dir, timeout=240)
-    complaints = console.complaints(session, done.stdout)
+    complaints = console.complaints(session, done.stdout, home)
     assert not complaints, "\n\n".join(complaints)

@@ -49,7 +49,7 @@ def test_commands_do_what_the_page_says(page: Path, tmp_path: Path) -> None:
         timeout=120,
         check=False,
     )
-    complaints = console.complaints(session, done.stdout)
+    complaints = console.complaints(session, done.stdout, tmp_path)
     assert not complaints, "\n\n".join(complaints)
 
 
