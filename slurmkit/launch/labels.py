@@ -32,9 +32,9 @@ _TASK_LABELS: dict[Labels, re.Pattern[bytes]] = {
     "openmpi": re.compile(rb"\[[^\],\n]*,(\d+)\]<std[a-z]+>: ?"),
     "none": re.compile(rb"(?!)()"),
 }
-# torch labels by default "[default3]:" (the role's name), with our template "[3]: ", and an
-# uncaught exception of a rank "[rank3]: ".
-_WORKER = re.compile(rb"\[[a-z]*(\d+)\]: ?")
+# torch labels by default "[default3]:" (the role's name), with our template "[3]: ". The space
+# tells that from torchrun's own summary, which numbers failures by lines of "[3]:" alone.
+_WORKER = re.compile(rb"\[(?:[a-z]+(\d+)\]: ?|(\d+)\]: )")
 
 
 def task_label(line: bytes, labels: Labels) -> tuple[int | None, int]:
@@ -67,4 +67,4 @@ def source_of(task: int | None, text: bytes, labels: Labels) -> tuple[Source, in
 def worker_label(text: bytes) -> tuple[int | None, int]:
     """Return the rank of the worker whose line torchrun passes on, and how long its label is."""
     match = _WORKER.match(text)
-    return (int(match[1]), match.end()) if match else (None, 0)
+    return (int(match[1] or match[2]), match.end()) if match else (None, 0)

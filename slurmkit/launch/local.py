@@ -213,12 +213,11 @@ class _LocalRun:
 
     def _failed(self, rank: int | None, returncode: int) -> None:
         for exit_ in self._blamed(rank, returncode):
-            judged = judge(exit_, self._exits)
-            if not judged.consequence:
-                log = self._logs.node_log_path(self._host)
-                if judged.rank is not None:
-                    log = self._logs.folder / rank_log_name(judged.rank)
-                judged = replace(judged, reason=self._redacted(reason_from_log(tail(log))))
+            log = self._logs.node_log_path(self._host)
+            if exit_.rank is not None:
+                log = self._logs.folder / rank_log_name(exit_.rank)
+            reason = self._redacted(reason_from_log(tail(log)))
+            judged = judge(replace(exit_, host=self._host, reason=reason), self._exits)
             self._exits.append(judged)
             self._note("task_exited", **judged.fields())
 

@@ -73,7 +73,8 @@ def torchrun_exits(text: str) -> list[TaskExit]:
     Args:
         text: the ends of the logs of all nodes' torchruns, in any order.
     """
-    found = sorted(_TORCHRUN.finditer(text), key=lambda match: match["time"])
+    # Its times are whole seconds: within one, workers that torchrun itself ended come last.
+    found = sorted(_TORCHRUN.finditer(text), key=lambda m: (m["time"], m["code"].startswith("-")))
     exits: dict[int, TaskExit] = {}
     for match in found:
         code = int(match["code"])

@@ -1,5 +1,6 @@
 """How tasks of a step ended, and which of them was the cause."""
 
+import re
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -59,18 +60,37 @@ class TaskExit:
 _ENDING_SIGNALS = frozenset({"SIGTERM", "SIGKILL", "SIGINT"})
 
 
+# What a task says when another one has gone away: gloo, NCCL, TCPStore, the C library.
+_LOST_PEER = re.compile(
+    r"closed by peer|reset by peer|Broken pipe|Connection refused|remote process exited"
+    r"|communicator was aborted|Socket closed|got 0 bytes|peer.*(?:disconnect|shut ?down)",
+    re.IGNORECASE,
+)
+
+
 def judge(exit_: TaskExit, earlier: Sequence[TaskExit]) -> TaskExit:
     """Return a task's end with ``consequence`` set, given those that were seen before it.
 
     The first end in a step is the cause: nobody had a reason to kill that task. What is killed
-    after it is a consequence.
+    after it, or complains that it lost its peer, is a consequence.
     """
-    return replace(exit_, consequence=bool(earlier) and exit_.signal in _ENDING_SIGNALS)
+    followed = exit_.signal in _ENDING_SIGNALS or lost_peer(exit_)
+    return replace(exit_, consequence=bool(earlier) and followed)
+
+
+def lost_peer(exit_: TaskExit) -> bool:
+    """Whether a task ended because another one had gone away, by its own words."""
+    return bool(_LOST_PEER.search(exit_.reason))
 
 
 def root_cause(exits: Sequence[TaskExit]) -> TaskExit | None:
-    """Return the end that all others followed from; None when nothing failed."""
-    return next((exit_ for exit_ in exits if not exit_.consequence), None)
+    """Return the end that all others followed from; None when nothing failed.
+
+    It is the first that was reported, unless that one only lost its peer: ends within a few
+    milliseconds on several nodes may be reported in any order.
+    """
+    causes = [exit_ for exit_ in exits if not exit_.consequence]
+    return next((exit_ for exit_ in causes if not lost_peer(exit_)), causes[0] if causes else None)
 
 
 def signal_name(number: int) -> str:

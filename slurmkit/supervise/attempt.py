@@ -161,6 +161,8 @@ class Attempt:
             root_cause=cause.fields() if cause else None,
             num_task_exits_omitted=self._recorder.num_omitted,
         )
+        if reason:
+            _warn(reason)
         if not fate.again:
             self._remove_secrets()
 
@@ -180,8 +182,6 @@ class Attempt:
 
     def _on_exit(self, exit_: TaskExit) -> None:
         self._note("task_exited", **exit_.fields())
-        if not exit_.consequence and not self._watch.ended_by:
-            _warn(str(exit_))
 
     def _note(self, event: str, **fields: object) -> None:
         """Write to the ledger; a full disk must not end a run that computes."""

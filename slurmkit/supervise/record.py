@@ -110,10 +110,10 @@ class Recorder:
         if len(self.exits) >= MAX_EXITS:
             self.num_omitted += 1
             return
-        exit_ = judge(exit_, self.exits)
-        if exit_.rank is not None and not exit_.consequence and not exit_.reason:
-            exit_ = replace(exit_, reason=reason_from_log(self._logs.rank_tail(exit_.rank)))
-        exit_ = replace(exit_, reason=self._redacted(exit_.reason))
+        reason = exit_.reason
+        if exit_.rank is not None and not reason:
+            reason = reason_from_log(self._logs.rank_tail(exit_.rank))
+        exit_ = judge(replace(exit_, reason=self._redacted(reason)), self.exits)
         self.exits.append(exit_)
         self._on_exit(exit_)
 
