@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from slurmkit.api.describe import describe_site
     from slurmkit.api.find import find_run, list_status
+    from slurmkit.api.local import LocalRun, run_local
     from slurmkit.api.prepare import Prepared, load, prepare
     from slurmkit.api.run import Run
     from slurmkit.api.status import ElementStatus, RankFailure, RunStatus
@@ -30,6 +31,7 @@ _HOMES = {
     "ElementStatus": "slurmkit.api.status",
     "Job": "slurmkit.spec.loader",
     "JobSpec": "slurmkit.spec.models",
+    "LocalRun": "slurmkit.api.local",
     "Prepared": "slurmkit.api.prepare",
     "RankFailure": "slurmkit.api.status",
     "Run": "slurmkit.api.run",
@@ -42,6 +44,7 @@ _HOMES = {
     "list_status": "slurmkit.api.find",
     "load": "slurmkit.spec.loader",
     "prepare": "slurmkit.api.prepare",
+    "run_local": "slurmkit.api.local",
     "submit": "slurmkit.api.submit",
     "submit_many": "slurmkit.api.submit",
 }
@@ -50,6 +53,7 @@ __all__ = [
     "ElementStatus",
     "Job",
     "JobSpec",
+    "LocalRun",
     "Prepared",
     "RankFailure",
     "Run",
@@ -62,6 +66,7 @@ __all__ = [
     "list_status",
     "load",
     "prepare",
+    "run_local",
     "submit",
     "submit_many",
 ]

@@ -1,14 +1,16 @@
 """Runs found again, one or all, with Slurm asked once."""
 
+from collections.abc import Callable
+
 from slurmkit.api.prepare import run_root_of
 from slurmkit.api.run import Run
 from slurmkit.api.status import RunStatus
-from slurmkit.errors import SlurmkitError, SlurmUnreachableError
+from slurmkit.errors import Problem, SlurmkitError, SlurmUnreachableError
 from slurmkit.rundir import lookup
 from slurmkit.rundir.layout import RunDir
 from slurmkit.rundir.submission import Submission, read_submission
 from slurmkit.site.lookup import find_site
-from slurmkit.slurm import Client, connect
+from slurmkit.slurm import Client, JobInfo, connect
 
 
 def find_run(text: str, *, site: str | None = None, backend: str = "auto") -> Run:
@@ -25,9 +27,20 @@ def find_run(text: str, *, site: str | None = None, backend: str = "auto") -> Ru
 
 
 def list_status(
-    *, site: str | None = None, backend: str = "auto", limit: int = 20
+    *,
+    site: str | None = None,
+    backend: str = "auto",
+    limit: int = 20,
+    on_problem: Callable[[Problem], None] | None = None,
 ) -> list[RunStatus]:
-    """Return the newest runs, the newest first; one question to Slurm however many there are."""
+    """Return the newest runs, the newest first; one question to Slurm however many there are.
+
+    Args:
+        site: site.yaml or its folder; None looks in the usual places.
+        backend: ``auto``, ``cli`` or ``pyslurm``.
+        limit: how many runs at most.
+        on_problem: told when Slurm does not answer, so that only the run directories speak.
+    """
     run_root = run_root_of(find_site(site))
     client = _client_or_none(backend)
     runs = []
@@ -37,7 +50,14 @@ def list_status(
         except SlurmkitError:
             continue  # one damaged run must not hide the others; `status RUN` tells what it is
     job_ids = [run.job_id for run in runs if run.job_id]
-    jobs = list(client.jobs(job_ids).values()) if client and job_ids else []
+    jobs: list[JobInfo] = []
+    try:
+        if client is not None and job_ids:
+            jobs = list(client.jobs(job_ids).values())
+    except SlurmUnreachableError as error:
+        if on_problem is not None:
+            message = f"states are from the run directories alone: {error.message}"
+            on_problem(Problem(message, code="slurm-unreachable", warning=True))
     return [run.status_from(jobs) for run in runs]
 
 
@@ -60,9 +80,12 @@ def _submission(run_dir: RunDir, client: Client | None) -> Submission:
         is_array = (run_dir.path / "array").is_dir()
         job_id = run_dir.run_id.removeprefix("job-")
         return Submission(job_id, "", "sbatch", "", started, "", "", is_array)
-    job = client.find_by_token(run_dir.run_id) if client is not None else None
+    try:
+        job = client.find_by_token(run_dir.run_id) if client is not None else None
+    except SlurmUnreachableError:
+        job = None
     if job is not None:
         is_array = job.array_job_id is not None
         job_id = str(job.key.job_id)
         return Submission(job_id, "", "cli", run_dir.run_id, started, job.user, "", is_array)
-    return Submission("", "", "local", run_dir.run_id, started, "", "")
+    return Submission("", "", "none", run_dir.run_id, started, "", "")

@@ -1,11 +1,8 @@
 """Check, render, write the run directory, submit; many jobs share one round of queries."""
 
 import contextlib
-import getpass
 import os
 import shutil
-import socket
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,7 +19,7 @@ from slurmkit.rundir.atomic import atomic_write
 from slurmkit.rundir.code import CodeVersion, capture_code, write_code
 from slurmkit.rundir.layout import RunDir, new_run_id
 from slurmkit.rundir.secretfile import remove_secrets, write_secrets
-from slurmkit.rundir.submission import Submission, write_submission
+from slurmkit.rundir.submission import new_submission, write_submission
 from slurmkit.site.defaults import from_limits
 from slurmkit.site.lookup import FoundSite, find_site
 from slurmkit.slurm import Client, SubmitRequest, SubmitResult, connect
@@ -221,7 +218,6 @@ def _record(
 ) -> list[Run]:
     runs: list[Run] = []
     refused: list[SlurmkitError] = []
-    user, host, now = getpass.getuser(), socket.gethostname(), time.time()
     for prepared, run_dir, outcome in zip(ready, run_dirs, outcomes, strict=True):
         if isinstance(outcome, SlurmkitError):
             if isinstance(outcome, SlurmUnreachableError):
@@ -232,15 +228,12 @@ def _record(
                 _discard(run_dir)
             refused.append(outcome)
             continue
-        submission = Submission(
-            job_id=str(outcome.job_id),
-            cluster=outcome.cluster,
-            backend=outcome.backend,
-            token=run_dir.run_id,
-            time=now,
-            user=user,
-            host=host,
-            array=prepared.plan.is_array,
+        submission = new_submission(
+            str(outcome.job_id),
+            outcome.cluster,
+            outcome.backend,
+            run_dir.run_id,
+            is_array=prepared.plan.is_array,
         )
         write_submission(run_dir, submission)
         runs.append(Run(run_dir, submission, client))

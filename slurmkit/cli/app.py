@@ -39,6 +39,7 @@ for command in (
     jobs.check,
     jobs.render,
     jobs.submit,
+    jobs.run,
     runs.status,
     runs.logs,
     runs.cancel,

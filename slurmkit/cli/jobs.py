@@ -173,3 +173,45 @@ def _show_dry_run(result: Any, as_json: bool) -> None:
         output.echo(result.prepared.script.rstrip("\n"))
     if errors:
         raise typer.Exit(2)
+
+
+def run(
+    job: JobFile,
+    overrides: Overrides = None,
+    site: SiteOption = None,
+    task: Annotated[
+        int | None, typer.Option("--task", help="Which element of an array or sweep to run.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a job here, without Slurm.
+
+    The same job as local processes with the same environment. All ranks run on this machine.
+
+    Example: slurmkit run llama-finetune.yaml --set resources.nodes=1
+    """
+    import sys
+
+    from slurmkit import api
+    from slurmkit.cli import output
+
+    stream = sys.stderr.buffer if as_json else sys.stdout.buffer
+
+    def show(data: bytes) -> None:
+        stream.write(data)
+        stream.flush()
+
+    result = api.run_local(
+        api.load(job, overrides or ()),
+        site=site,
+        task=task,
+        on_output=show,
+        on_problem=output.print_problem,
+    )
+    if as_json:
+        output.print_json(result)
+    else:
+        why = f": {result.failure}" if result.failure else ""
+        output.note(f"-- {result.name}: {result.state}{why}\n   files: {result.run_dir}")
+    if result.exit_code:
+        raise typer.Exit(1)

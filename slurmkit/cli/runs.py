@@ -32,7 +32,9 @@ def status(
     from slurmkit.cli import output, show
 
     if run is None:
-        statuses = api.list_status(site=site, backend=backend, limit=limit)
+        statuses = api.list_status(
+            site=site, backend=backend, limit=limit, on_problem=output.print_problem
+        )
         if as_json:
             output.print_json(statuses)
         else:

@@ -118,7 +118,7 @@ def exec_(
     ],
     name: Name = "default",
 ) -> None:
-    """Run a program on a host, in the current folder, with this terminal.
+    """Run a program on a host with this terminal, in the current folder if the host shows it.
 
     Example: slurmkit sandbox exec login -- sinfo
     """

@@ -35,9 +35,22 @@ def render(plan: Plan, search_dirs: Sequence[Path]) -> str:
     Raises:
         InvalidInputError: a template that a person wrote is wrong; tells its file and line.
     """
+    return _render(f"sbatch/{plan.kind}.sbatch.j2", plan, search_dirs)
+
+
+def render_local(plan: Plan, search_dirs: Sequence[Path]) -> str:
+    """Return the shell script that prepares a run on this machine, from ``sbatch/local.sh.j2``.
+
+    It writes the environment that the software section leaves, NUL-separated, to the file that its
+    first argument names. Arguments and errors are those of ``render``.
+    """
+    return _render("sbatch/local.sh.j2", plan, search_dirs)
+
+
+def _render(name: str, plan: Plan, search_dirs: Sequence[Path]) -> str:
     environment = _environment([*search_dirs, shipped_dir("templates")])
     try:
-        template = environment.get_template(f"sbatch/{plan.kind}.sbatch.j2")
+        template = environment.get_template(name)
         return template.render(plan=plan, step=plan.step)
     except _MISTAKES as error:
         problem = _problem(error)

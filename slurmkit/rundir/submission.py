@@ -1,6 +1,9 @@
 """What Slurm called a run's job, written once by the submitter."""
 
+import getpass
 import json
+import socket
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,9 +19,9 @@ class Submission:
     """One submission.
 
     Attributes:
-        job_id: Slurm's id; of an array the array's.
+        job_id: Slurm's id; of an array the array's; empty for a run without Slurm.
         cluster: the cluster's name; empty when Slurm did not say.
-        backend: how it was submitted, ``cli`` or ``pyslurm``.
+        backend: how it was submitted, ``cli`` or ``pyslurm``; ``local`` for a run without Slurm.
         token: what makes submitting idempotent.
         time: Unix seconds.
         user: who submitted it.
@@ -36,6 +39,14 @@ class Submission:
     array: bool = False
 
 
+def new_submission(
+    job_id: str, cluster: str, backend: str, token: str, *, is_array: bool
+) -> Submission:
+    """Return a submission made here and now by the present user."""
+    user, host = getpass.getuser(), socket.gethostname()
+    return Submission(job_id, cluster, backend, token, time.time(), user, host, is_array)
+
+
 def write_submission(run: RunDir, submission: Submission) -> None:
     """Write it durably, and note the job id in the run root's index.
 
@@ -43,6 +54,8 @@ def write_submission(run: RunDir, submission: Submission) -> None:
         OSError: the run directory cannot be written.
     """
     atomic_write(run.submission_path, json.dumps(asdict(submission), indent=2) + "\n")
+    if not submission.job_id:
+        return
     index_dir = run.run_root / INDEX_NAME
     try:
         index_dir.mkdir(exist_ok=True)

@@ -1,0 +1,201 @@
+"""`slurmkit run`: a job as processes on this machine, prepared as a batch script prepares it."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from slurmkit.api.prepare import Prepared, prepare, template_dirs
+from slurmkit.api.secrets import read_secret_values
+from slurmkit.errors import InvalidInputError, Problem, SlurmkitError, UsageError
+from slurmkit.launch.local import LocalJob
+from slurmkit.launch.local import run_local as run_ranks
+from slurmkit.plan.model import Plan, Word
+from slurmkit.plan.words import argument_word
+from slurmkit.render.renderer import render_local
+from slurmkit.rundir.atomic import atomic_write
+from slurmkit.rundir.code import capture_code, write_code
+from slurmkit.rundir.layout import RunDir, new_run_id
+from slurmkit.rundir.submission import new_submission, write_submission
+from slurmkit.slurm import scrubbed_environment
+from slurmkit.spec.loader import Job
+
+OnOutput = Callable[[bytes], None]
+OnProblem = Callable[[Problem], None]
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """How a run on this machine went.
+
+    Attributes:
+        name: the run's name.
+        run_id: its id under the run root.
+        run_dir: its folder.
+        exit_code: 0, or that of the first rank that failed.
+        state: ``completed``, ``failed`` or ``cancelled``.
+        failure: which rank failed first and why; empty when none did.
+    """
+
+    name: str
+    run_id: str
+    run_dir: str
+    exit_code: int
+    state: str
+    failure: str
+
+
+def run_local(
+    job: Job,
+    *,
+    site: str | None = None,
+    task: int | None = None,
+    on_output: OnOutput,
+    on_problem: OnProblem | None = None,
+) -> LocalRun:
+    """Run all ranks of a job on this machine and return how it went.
+
+    Args:
+        job: what ``load`` returned.
+        site: site.yaml or its folder; None looks in the usual places.
+        task: which element of an array or sweep; None for a job that is neither.
+        on_output: is given whole lines of the merged stream, each with its rank in front.
+        on_problem: told of what is different from a run on a cluster.
+
+    Raises:
+        UsageError: the job needs what one machine without Slurm does not have.
+        SlurmkitError: the software section fails, or the program cannot be started.
+    """
+    prepared = prepare(job, site=site, run_id=new_run_id())
+    for problem in (*job.warnings, *_refuse_or_warn(job, prepared.plan)):
+        if on_problem is not None:
+            on_problem(problem)
+    element_env = _element_environment(job, prepared.plan, task)
+    secrets = read_secret_values(job.spec, job.base_dir)
+    run_dir = _write_run_dir(prepared, job, list(secrets.values()))
+    env = _prepared_environment(
+        prepared,
+        {
+            **scrubbed_environment(os.environ, secret_names=frozenset(secrets)),
+            **element_env,
+            "SLURMKIT_RUN_DIR": str(run_dir.path),
+        },
+    )
+    plan = prepared.plan
+    result = run_ranks(
+        LocalJob(
+            argv=_command(job, env),
+            workdir=Path(_text(plan.workdir, env)),
+            num_nodes=plan.shape.num_nodes,
+            ranks_per_node=plan.shape.tasks_per_node,
+            env=env,
+            secrets=secrets,
+            torchrun=plan.step.launcher == "torchrun",
+        ),
+        run_dir.element(task),
+        on_output,
+    )
+    return LocalRun(
+        name=run_dir.name,
+        run_id=run_dir.run_id,
+        run_dir=str(run_dir.path),
+        exit_code=result.exit_code,
+        state=result.state,
+        failure=str(result.root_cause) if result.root_cause is not None else "",
+    )
+
+
+def _refuse_or_warn(job: Job, plan: Plan) -> list[Problem]:
+    """Return what is different here from a cluster.
+
+    Raises:
+        InvalidInputError: the job cannot run on one machine without Slurm.
+    """
+    if job.spec.software.container is not None:
+        key = "software.container"
+        message = "`slurmkit run` starts no containers"
+        hint = "use --set software.container=null, or a cluster; `slurmkit sandbox up` makes one"
+        raise InvalidInputError([Problem(message, key, job.source.locate(key), hint, "local")])
+    found = []
+    if plan.software.modules is not None:
+        key = "software.modules"
+        message = "modules are loaded as on the cluster, if this machine has a module command"
+        found.append(Problem(message, key, job.source.locate(key), code="local", warning=True))
+    if plan.shape.num_nodes > 1:
+        key = "resources.nodes"
+        message = f"all {plan.shape.num_tasks} ranks run on this one machine"
+        found.append(Problem(message, key, job.source.locate(key), code="local", warning=True))
+    return found
+
+
+def _element_environment(job: Job, plan: Plan, task: int | None) -> dict[str, str]:
+    """Return what tells one element of an array from the others.
+
+    Raises:
+        UsageError: the element does not exist, or none was chosen.
+    """
+    if not plan.is_array:
+        if task is not None:
+            raise UsageError(f"{job.spec.name} is no array, so it has no element {task}")
+        return {}
+    if task is None:
+        raise UsageError(
+            f"{job.spec.name} is an array; `slurmkit run` runs one element of it",
+            hint="choose it by --task, for example --task 0",
+        )
+    number = {"SLURM_ARRAY_TASK_ID": str(task)}
+    if plan.sweep is None:
+        return number
+    if not 0 <= task < plan.sweep.num_elements:
+        raise UsageError(
+            f"there is no element {task}", hint=f"the last one is {plan.sweep.num_elements - 1}"
+        )
+    return {**number, **plan.sweep.element(task)}
+
+
+def _write_run_dir(prepared: Prepared, job: Job, secret_values: list[str]) -> RunDir:
+    assert prepared.run_dir is not None
+    run = RunDir.create(prepared.run_root, job.spec.name, prepared.run_dir.name)
+    atomic_write(run.spec_path, job.text)
+    atomic_write(run.resolved_path, job.resolved_yaml())
+    atomic_write(run.plan_path, prepared.plan.to_json())
+    write_code(run, *capture_code(job.base_dir, redact=secret_values))
+    write_submission(run, new_submission("", "", "local", run.run_id, is_array=False))
+    return run
+
+
+def _prepared_environment(prepared: Prepared, env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment after the job's own variables and its software section.
+
+    Raises:
+        SlurmkitError: a line of the software section fails; what it wrote was shown.
+    """
+    dirs = template_dirs(prepared.job, prepared.found)
+    script = render_local(prepared.plan, dirs)
+    with tempfile.TemporaryDirectory(prefix="slurmkit-") as folder:
+        result_path = Path(folder) / "environment"
+        done = subprocess.run(
+            ["bash", "-c", script, "slurmkit-run", str(result_path)],
+            env=dict(env),
+            cwd=prepared.job.base_dir,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise SlurmkitError(
+                f"preparing the software failed with exit code {done.returncode}",
+                hint="its last lines are above; see software: in the job file",
+            )
+        data = result_path.read_bytes()
+    pairs = (os.fsdecode(item).partition("=") for item in data.split(b"\0") if item)
+    return {name: value for name, _, value in pairs if name not in ("_", "SHLVL")}
+
+
+def _command(job: Job, env: Mapping[str, str]) -> tuple[str, ...]:
+    swept = job.spec.sweep.matrix if job.spec.sweep is not None else {}
+    return tuple(_text(argument_word(text, swept), env) for text in job.spec.launch.command)
+
+
+def _text(word: Word, env: Mapping[str, str]) -> str:
+    return "".join(part if isinstance(part, str) else env.get(part.name, "") for part in word)
