@@ -310,8 +310,7 @@ class Sandbox:
         version = programs.slurm_version(layout.root_dir)
         machine.write_files(layout, programs.parse_version(version))
         progress(
-            f"sandbox {self.name}: Slurm {version}, {layout.size.nodes} nodes,"
-            f" network {layout.subnet}"
+            f"sandbox {self.name}: Slurm {version} on {layout.node_range}, network {layout.subnet}"
         )
         machine.start_room(layout)
         machine.start_hosts(layout, layout.hosts)

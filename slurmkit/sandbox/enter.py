@@ -97,7 +97,8 @@ def _change_folder(cwd: str, fallback: str) -> None:
         os.chdir(cwd)
     except OSError as error:
         if not fallback:
-            raise OSError(error.errno, f"folder {cwd} is not on this host") from error
+            reason = f"folder {cwd} is not shown on this host (see slurmkit sandbox up --share)"
+            raise OSError(error.errno, reason) from error
         os.chdir(fallback)
 
 

@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
+from slurmkit.hostlist import compress
 from slurmkit.sandbox import console, machine, processes
 from slurmkit.sandbox.layout import CONTROLLER, LOGIN, Layout
 from slurmkit.sandbox.record import SandboxError
@@ -46,9 +47,9 @@ def wait_usable(
     waiting = list(nodes)
     while waiting:
         states = node_states(layout)
-        for node in [n for n in waiting if states.get(n, "") in _USABLE]:
-            waiting.remove(node)
-            progress(f"{node} {states[node]} after {time.monotonic() - started:.1f} s")
+        if ready := [n for n in waiting if states.get(n, "") in _USABLE]:
+            waiting = [n for n in waiting if n not in ready]
+            progress(f"{compress(ready)} up after {time.monotonic() - started:.1f} s")
         for node in [n for n in waiting if states.get(n, "").startswith("drain")]:
             update = ["scontrol", "update", f"nodename={node}", "state=resume"]
             console.run(layout, LOGIN, update, cwd="/")

@@ -26,6 +26,8 @@ PROGRAMS = (
     "sstat",
     "strigger",
 )
+# A job runs where it was submitted: these must not run elsewhere in silence, the others may.
+_LAUNCHERS = frozenset({"salloc", "sbatch", "srun"})
 
 
 def write_shims(layout: Layout) -> Path:
@@ -44,6 +46,7 @@ def _shim(layout: Layout, program: str) -> str:
     # the check keeps us out of a stranger that has the number after a crash.
     script = shlex.quote(str(layout.host_script(LOGIN)))
     number = shlex.quote(str(layout.host_dir(LOGIN) / "pid"))
+    fallback = shlex.quote("" if program in _LAUNCHERS else str(layout.shared_dir))
     entry = shlex.join([sys.executable, "-I", "-S", enter.__file__])
     return f"""\
 #!/bin/sh
@@ -54,7 +57,7 @@ pid=$(cat {number} 2>/dev/null) && grep -qsF {script} "/proc/$pid/cmdline" || {{
 }}
 SLURM_CONF={shlex.quote(str(layout.slurm_conf_path))}
 export SLURM_CONF
-exec {entry} "$pid" "$PWD" "" {program} "$@"
+exec {entry} "$pid" "$PWD" {fallback} {program} "$@"
 """
 
 
