@@ -10,7 +10,7 @@ from slurmkit.site.models import Site
 from slurmkit.site.rules import broken_rules
 from slurmkit.yamlfile import nodes
 from slurmkit.yamlfile.nodes import SourceMap
-from slurmkit.yamlfile.reader import read_document
+from slurmkit.yamlfile.reader import read_bytes, read_document
 from slurmkit.yamlfile.validate import build
 
 Environ = Mapping[str, str]
@@ -56,7 +56,8 @@ def find_site(explicit: str | None = None, environ: Environ = os.environ) -> Fou
         if named:
             return read_site(_named(named, origin), origin)
     for path, origin in ((user_path(environ), "user"), (SYSTEM_PATH, "system")):
-        if path is not None and path.is_file():
+        # os.path: a folder that may not be entered holds no site.yaml for this user.
+        if path is not None and os.path.isfile(path):  # noqa: PTH113
             return read_site(path, origin)
     return FoundSite(build(Site, nodes.Mapping({}, Location("", 0, 0))))
 
@@ -80,7 +81,7 @@ def read_site(path: Path, origin: str = "--site") -> FoundSite:
         InvalidInputError: the file cannot be read or is wrong, with every problem.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(str(path))
     except OSError as error:
         raise _unreadable(f"{path} ({origin}) cannot be read: {error.strerror}") from None
     root = read_document(data, str(path))
@@ -91,10 +92,10 @@ def read_site(path: Path, origin: str = "--site") -> FoundSite:
 
 
 def _named(text: str, origin: str) -> Path:
-    path = Path(text).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 - ~nobody stays as it is
+    if os.path.isdir(path):  # noqa: PTH112
         path /= FILE_NAME
-    if not path.is_file():
+    if not os.path.exists(path):  # noqa: PTH110
         raise _unreadable(f"there is no file {path}, which {origin} names")
     return path
 

@@ -11,7 +11,7 @@ from slurmkit.spec.overrides import apply_overrides
 from slurmkit.spec.rules import broken_rules
 from slurmkit.yamlfile import nodes
 from slurmkit.yamlfile.nodes import SourceMap
-from slurmkit.yamlfile.reader import read_document
+from slurmkit.yamlfile.reader import read_bytes, read_document
 from slurmkit.yamlfile.validate import build
 
 # Files that one job may be put together from; more are a mistake, or files that double each other.
@@ -59,9 +59,9 @@ def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Job:
         InvalidInputError: with every problem that could be found.
     """
     shown = os.fspath(path)
+    text = _read(shown, shown, None)
     absolute = Path(shown).absolute()
     files: list[Path] = []
-    text = _read(absolute, shown, None)
     root = _with_bases(read_document(text, shown), absolute, (), files)
     root = apply_overrides(root, overrides)
     spec = build(JobSpec, root)
@@ -100,11 +100,11 @@ def _judge(spec: JobSpec, source: SourceMap) -> tuple[Problem, ...]:
     return tuple(found)
 
 
-def _read(path: Path, shown: str, where: Location | None) -> bytes:
+def _read(path: str, shown: str, where: Location | None) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except FileNotFoundError:
-        message, hint = f"there is no file {shown}", _near_files(path)
+        message, hint = f"there is no file {shown}", _near_files(Path(path))
     except IsADirectoryError:
         message, hint = f"{shown} is a folder", "Name the YAML file in it."
     except (OSError, ValueError) as error:
@@ -125,21 +125,21 @@ def _near_files(path: Path) -> str:
 
 
 def _with_bases(
-    root: nodes.Mapping, path: Path, chain: tuple[Path, ...], files: list[Path]
+    root: nodes.Mapping, path: Path, chain: tuple[str, ...], files: list[Path]
 ) -> nodes.Mapping:
-    chain = (*chain, path.resolve())
+    chain = (*chain, os.path.realpath(path))
     merged: nodes.Node | None = None
     for name, where in _extended(root):
-        base_path = path.parent / Path(name).expanduser()
-        if base_path.resolve() in chain:
-            names = " -> ".join(item.name for item in (*chain, base_path.resolve()))
+        base = path.parent / os.path.expanduser(name)  # noqa: PTH111 - ~nobody stays as it is
+        shown = name if Path(name).is_absolute() else os.path.relpath(base)
+        text = _read(str(base), shown, where)
+        if os.path.realpath(base) in chain:
+            names = " -> ".join(Path(item).name for item in (*chain, os.path.realpath(base)))
             raise _extends_error(f"the files extend each other in a circle: {names}", where)
-        if len(files) >= MAX_FILES:
+        if len(files) + len(chain) > MAX_FILES:
             raise _extends_error(f"more than {MAX_FILES} files are put together", where)
-        shown = os.path.relpath(base_path) if not Path(name).is_absolute() else name
-        text = _read(base_path, shown, where)
-        base = _with_bases(read_document(text, shown), base_path, chain, files)
-        merged = base if merged is None else nodes.merge(merged, base)
+        tree = _with_bases(read_document(text, shown), base, chain, files)
+        merged = tree if merged is None else nodes.merge(merged, tree)
     files.append(path)
     result = root if merged is None else nodes.merge(merged, root)
     assert isinstance(result, nodes.Mapping)

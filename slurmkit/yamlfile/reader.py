@@ -24,6 +24,17 @@ _UNPRINTABLE = re.compile(
 _TEXT_TAGS = frozenset(("!", "tag:yaml.org,2002:str"))
 
 
+def read_bytes(path: str) -> bytes:
+    """Return a file's content, cut where it is too long to be read anyway.
+
+    Raises:
+        OSError: as ``open``.
+        ValueError: the path holds a NUL byte.
+    """
+    with open(path, "rb") as file:  # noqa: PTH123 - PurePath would refuse no name less
+        return file.read(MAX_BYTES + 1)
+
+
 def read_document(data: bytes, file: str) -> Mapping:
     """Return the mapping that a file holds.
 
@@ -69,7 +80,7 @@ def _decode(data: bytes, file: str) -> str:
     if len(data) > MAX_BYTES:
         raise _error(
             Location(file, 1, 1),
-            f"the file has {len(data)} bytes; at most {MAX_BYTES} are read",
+            f"the file has more than {MAX_BYTES} bytes",
             code="too-large",
         )
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):

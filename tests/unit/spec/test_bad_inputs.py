@@ -223,6 +223,9 @@ CASES = [
     # extends
     ("extends: »missing.yaml", "", "no-file", "there is no file"),
     ("extends: [»missing.yaml]", "", "no-file", "there is no file"),
+    ("extends: »~nobody-here/x.yaml", "", "no-file", "there is no file"),
+    ('extends: »"a\\0b"', "", "no-file", "cannot be read"),
+    ("extends: »/", "", "no-file", "is a folder"),
     ("extends: »{a: b}", "extends", "bad-extends", "name of a YAML file"),
     ("extends: »job.yaml", "extends", "bad-extends", "job.yaml -> job.yaml"),
     # YAML
@@ -300,7 +303,7 @@ def test_the_message_reads_well(tmp_path: Path) -> None:
         ("name: ä".encode("latin-1"), 1, 7, "Save the file as UTF-8."),
         ("name: a".encode("utf-16"), 1, 1, "UTF-16"),
         (b"name: a\r\nenv: \x00", 2, 6, "control character"),
-        (b"#" * (1 << 20) + b"##", 1, 1, "at most 1048576 are read"),
+        (b"#" * (1 << 20) + b"##", 1, 1, "more than 1048576 bytes"),
         (b"", 1, 1, "the file is empty"),
         (b"# only a comment\n", 1, 1, "the file is empty"),
     ],

@@ -261,6 +261,15 @@ def test_a_circle_is_shown(tmp_path: Path) -> None:
         loaded(tmp_path, "extends: a.yaml")
 
 
+def test_a_long_chain_ends(tmp_path: Path) -> None:
+    write(tmp_path, "{}", "f0.yaml")
+    for level in range(1, 300):
+        write(tmp_path, f"extends: f{level - 1}.yaml", f"f{level}.yaml")
+    assert len(loaded(tmp_path, "extends: f40.yaml").files) == 42
+    with pytest.raises(InvalidInputError, match="more than 64 files"):
+        loaded(tmp_path, "extends: f299.yaml")
+
+
 def test_bases_that_double_each_other_end(tmp_path: Path) -> None:
     write(tmp_path, "{}", "f0.yaml")
     for level in range(1, 12):
