@@ -10,8 +10,8 @@ from slurmkit.errors import RefusedError, SlurmError, SlurmUnreachableError
 from slurmkit.limits import Limits
 from slurmkit.slurm import normalise, records
 from slurmkit.slurm.client import TOKEN_PREFIX, SubmitOutcome, SubmitRequest, SubmitResult
-from slurmkit.slurm.cluster import query_limits
 from slurmkit.slurm.environ import query_environment, scrubbed_environment
+from slurmkit.slurm.queries import query_limits
 from slurmkit.slurm.runner import Output, Runner, SlurmTimeoutError, no_slurm_here
 from slurmkit.slurm.states import JobId, JobInfo, JobKey, job_key
 from slurmkit.slurm.submitting import AnswerLostError, Door, submit_all, submit_once
@@ -140,8 +140,8 @@ class CliClient:
             return []
         if output.returncode != 0 or not output.stdout.strip():
             raise output.error()
-        jobs = normalise.read_json(output.stdout, "squeue --json").get("jobs") or []
-        return [records.from_squeue(job) for job in jobs]
+        rows = normalise.read_rows(output.stdout, "jobs", "squeue --json")
+        return [records.from_squeue(row) for row in rows]
 
     def _sacct(self, keys: Sequence[JobKey]) -> list[JobInfo]:
         """Return what the accounting database says, or nothing when there is none."""
@@ -153,14 +153,14 @@ class CliClient:
             return []
         try:
             output = self._runner.run(["sacct", "--json", "--allocations", *arguments])
-        except SlurmUnreachableError:  # slurmdbd hangs or sacct is not installed
+            if "accounting storage is disabled" in output.stderr:
+                self._accounting = False
+            if output.returncode != 0 or not output.stdout.strip():
+                return []
+            rows = normalise.read_rows(output.stdout, "jobs", "sacct --json")
+        except SlurmUnreachableError:  # slurmdbd does not answer, or sacct is not installed
             return []
-        if "accounting storage is disabled" in output.stderr:
-            self._accounting = False
-        if output.returncode != 0 or not output.stdout.strip():
-            return []
-        jobs = normalise.read_json(output.stdout, "sacct --json").get("jobs") or []
-        return records.listed(records.from_sacct(job) for job in jobs)
+        return records.listed(records.from_sacct(row) for row in rows)
 
     def job(self, job: JobId) -> JobInfo:
         """Return one job; of a whole array or het job its first task or leader."""

@@ -1,15 +1,11 @@
-"""One round of concurrent queries, and what the answers say the cluster offers and allows."""
+"""What the answers of scontrol, sinfo, srun and sacctmgr say a cluster offers and allows: pure."""
 
-import getpass
-import grp
-import os
 import re
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from slurmkit import hostlist
-from slurmkit.errors import SlurmError, SlurmUnreachableError
 from slurmkit.limits import (
     LicenseInfo,
     Limits,
@@ -19,108 +15,80 @@ from slurmkit.limits import (
     ReservationInfo,
 )
 from slurmkit.slurm import normalise
-from slurmkit.slurm.runner import Runner
 
-#: scontrol prints JSON since 23.02.
-_SCONTROL_JSON = (23, 2)
-_ACCOUNTING_TIMEOUT_S = 10.0
 _GPU = re.compile(r"gpu(?::([A-Za-z][\w.-]*))?(?::(\d+))?(?:\(.*?\))?")
 _UNUSABLE = frozenset(
     {"DOWN", "ERROR", "UNKNOWN", "FUTURE", "DRAIN", "FAIL", "NOT_RESPONDING", "INVALID_REG"}
 )
 
 
-class _Answers(NamedTuple):
-    config: dict[str, str]
-    partitions: list[dict[str, str]]
-    nodes: list[Mapping[str, Any]]
-    reservations: dict[str, ReservationInfo]
-    licenses: dict[str, LicenseInfo]
-    mpi_plugins: frozenset[str]
-    qos: dict[str, QosLimits] | None
-    accounts: tuple[str, frozenset[str]] | None
+@dataclass(frozen=True)
+class Answers:
+    """What Slurm's programs printed.
+
+    Attributes:
+        config: ``scontrol show config``.
+        partitions: ``scontrol --oneliner show partition``, text in all releases: 24.11's JSON does
+            not say which partition is the default.
+        nodes: ``scontrol --json show nodes``, or 22.05's ``sinfo --json``.
+        reservations: ``scontrol show reservations``, JSON or 22.05's one-line text.
+        licenses: ``scontrol show licenses``, JSON or 22.05's one-line text.
+        mpi: ``srun --mpi=list``.
+        qos: ``sacctmgr --parsable2 show qos`` with QOS_FORMAT; None when nobody answers.
+        accounts: ``sacctmgr --parsable2 show user`` with ACCOUNT_FORMAT; None likewise.
+    """
+
+    config: str
+    partitions: str
+    nodes: str
+    reservations: str = ""
+    licenses: str = ""
+    mpi: str = ""
+    qos: str | None = None
+    accounts: str | None = None
 
 
-def query_limits(runner: Runner, version: tuple[int, int]) -> Limits:
-    """Ask everything at once and return the answers as one value.
+QOS_FORMAT = "format=Name,MaxWall,MaxTRES,MaxJobsPU"
+ACCOUNT_FORMAT = "format=User,DefaultAccount,Account"
 
-    Args:
-        runner: how to start Slurm's programs.
-        version: the release of these programs, which decides where JSON is to be had.
+
+def read_limits(answers: Answers, user: str, user_groups: frozenset[str]) -> Limits:
+    """Return what the answers say.
 
     Raises:
-        SlurmUnreachableError: the controller does not answer.
+        SlurmError: an answer is not what it should be.
     """
-    user = getpass.getuser()
-    with ThreadPoolExecutor(8) as pool:
-
-        def ask(query: Callable[..., Any], *arguments: Any) -> "Future[Any]":
-            return pool.submit(query, runner, *arguments)
-
-        futures = [
-            ask(_config),
-            ask(_partitions),
-            ask(_nodes, version),
-            ask(_reservations, version),
-            ask(_licenses, version),
-            ask(_mpi_plugins),
-            ask(_qos),
-            ask(_accounts, user),
-        ]
-        answers = _Answers(*(future.result() for future in futures))
-    return _limits(answers, version, user)
-
-
-def _limits(answers: _Answers, version: tuple[int, int], user: str) -> Limits:
-    config = answers.config
-    accounting = answers.qos is not None
-    default_account, accounts = answers.accounts or ("", None)
-    shapes = {str(node["name"]): _shape(node) for node in answers.nodes}
+    config = _config(answers.config)
+    nodes = normalise.read_rows(answers.nodes, "nodes", "the list of nodes")
+    shapes = {str(node["name"]): _shape(node) for node in nodes}
+    partitions = normalise.records(answers.partitions, "PartitionName")
     enforced = normalise.words(config.get("AccountingStorageEnforce"))
     release = re.match(r"(\d+)\.(\d+)", config.get("SLURM_VERSION", ""))
+    default_account, accounts = _accounts(answers.accounts, user)
     return Limits(
         cluster=config.get("ClusterName", ""),
-        version=(int(release[1]), int(release[2])) if release else version,
-        partitions={
-            record["PartitionName"]: _partition(record, shapes) for record in answers.partitions
-        },
+        version=(int(release[1]), int(release[2])) if release else (0, 0),
+        partitions={row["PartitionName"]: _partition(row, shapes) for row in partitions},
         max_array_size=normalise.limit(config.get("MaxArraySize")) or 1001,
         max_job_count=normalise.limit(config.get("MaxJobCount")) or 10000,
-        accounting=accounting,
+        accounting=answers.qos is not None,
         accounting_enforced=frozenset(word for word in enforced if word != "none"),
-        accounts=accounts if accounting else None,
+        accounts=accounts,
         default_account=default_account,
-        qos=answers.qos,
-        reservations=answers.reservations,
-        licenses=answers.licenses,
-        mpi_plugins=answers.mpi_plugins,
+        qos=_qos(answers.qos),
+        reservations={info.name: info for info in _reservations(answers.reservations)},
+        licenses={info.name: info for info in _licenses(answers.licenses)},
+        mpi_plugins=_mpi_plugins(answers.mpi),
         job_requeue=config.get("JobRequeue", "1") != "0",
         max_mem_per_node_mib=normalise.limit(config.get("MaxMemPerNode")) or None,
         user=user,
-        user_groups=_group_names(),
+        user_groups=user_groups,
     )
 
 
-def _group_names() -> frozenset[str]:
-    names = set()
-    for number in {os.getgid(), *os.getgroups()}:
-        try:
-            names.add(grp.getgrgid(number).gr_name)
-        except KeyError:
-            names.add(str(number))
-    return frozenset(names)
-
-
-def _config(runner: Runner) -> dict[str, str]:
-    lines = runner.check(["scontrol", "show", "config"]).splitlines()
-    pairs = (line.partition("=") for line in lines if "=" in line)
+def _config(printed: str) -> dict[str, str]:
+    pairs = (line.partition("=") for line in printed.splitlines() if "=" in line)
     return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-def _partitions(runner: Runner) -> list[dict[str, str]]:
-    """Return the partitions as text records: 24.11's JSON does not say which is the default."""
-    output = runner.check(["scontrol", "--all", "--oneliner", "show", "partition"])
-    return normalise.records(output, "PartitionName")
 
 
 def _partition(record: Mapping[str, str], shapes: Mapping[str, "_Shape"]) -> PartitionLimits:
@@ -169,17 +137,6 @@ class _Shape(NamedTuple):
     reason: str
 
 
-def _nodes(runner: Runner, version: tuple[int, int]) -> list[Mapping[str, Any]]:
-    if version >= _SCONTROL_JSON:
-        argv = ["scontrol", "--json", "--all", "show", "nodes"]
-    else:
-        argv = ["sinfo", "--json", "--all"]
-    nodes = normalise.read_json(runner.check(argv), " ".join(argv)).get("nodes")
-    if not isinstance(nodes, list):
-        raise SlurmError(f"{' '.join(argv)} lists no nodes")
-    return nodes
-
-
 def _shape(node: Mapping[str, Any]) -> _Shape:
     state = normalise.words(node.get("state"))
     flags = {word.upper() for word in (*state, *normalise.words(node.get("state_flags")))}
@@ -217,15 +174,19 @@ def _grouped(nodes: str, shapes: Mapping[str, _Shape]) -> tuple[NodeShape, ...]:
     return tuple(NodeShape(tuple(hosts), *shape) for shape, hosts in groups.items())
 
 
-def _reservations(runner: Runner, version: tuple[int, int]) -> dict[str, ReservationInfo]:
-    if version >= _SCONTROL_JSON:
-        printed = runner.check(["scontrol", "--json", "show", "reservations"])
-        found = normalise.read_json(printed, "scontrol show reservations").get("reservations")
-        rows = [_reservation_from_json(row) for row in found or []]
-    else:
-        printed = runner.check(["scontrol", "--oneliner", "show", "reservations"])
-        rows = [_reservation(row) for row in normalise.records(printed, "ReservationName")]
-    return {row.name: row for row in rows}
+def _rows(printed: str, json_key: str, text_key: str) -> Iterable[Mapping[str, Any]]:
+    """Return the records of an answer in either form."""
+    if printed.lstrip().startswith("{"):
+        return normalise.read_rows(printed, json_key, f"scontrol show {json_key}")
+    return normalise.records(printed, text_key)
+
+
+def _reservations(printed: str) -> list[ReservationInfo]:
+    rows = _rows(printed, "reservations", "ReservationName")
+    return [
+        _reservation(row) if "ReservationName" in row else _reservation_from_json(row)
+        for row in rows
+    ]
 
 
 def _reservation_from_json(row: Mapping[str, Any]) -> ReservationInfo:
@@ -256,41 +217,32 @@ def _anyone(value: Any) -> frozenset[str] | None:
     return frozenset(normalise.words(value)) or None
 
 
-def _licenses(runner: Runner, version: tuple[int, int]) -> dict[str, LicenseInfo]:
-    if version >= _SCONTROL_JSON:
-        printed = runner.check(["scontrol", "--json", "show", "licenses"])
-        rows: Iterable[Mapping[str, Any]] = (
-            normalise.read_json(printed, "scontrol show licenses").get("licenses") or []
-        )
-    else:
-        printed = runner.check(["scontrol", "--oneliner", "show", "licenses"])
-        rows = normalise.records(printed, "LicenseName")
-    infos = [
+def _licenses(printed: str) -> list[LicenseInfo]:
+    return [
         LicenseInfo(
             name=str(row["LicenseName"]),
             total=normalise.number(row.get("Total")) or 0,
             used=normalise.number(row.get("Used")) or 0,
         )
-        for row in rows
+        for row in _rows(printed, "licenses", "LicenseName")
     ]
-    return {info.name: info for info in infos}
 
 
-def _mpi_plugins(runner: Runner) -> frozenset[str]:
-    """Return what ``srun --mpi=list`` names, on stdout or stderr."""
-    output = runner.run(["srun", "--mpi=list"])
-    lines = (output.stdout + output.stderr).splitlines()
-    names = {line.strip() for line in lines if re.fullmatch(r"\s+[\w-]+", line)}
-    versions = re.findall(r"plugin versions available: (.*)", output.stdout + output.stderr)
+def _mpi_plugins(printed: str) -> frozenset[str]:
+    names = {line.strip() for line in printed.splitlines() if re.fullmatch(r"\s+[\w-]+", line)}
+    versions = re.findall(r"plugin versions available: (.*)", printed)
     return frozenset(names | {word for line in versions for word in line.split(",") if word})
 
 
-def _qos(runner: Runner) -> dict[str, QosLimits] | None:
-    """Return the QOS, or None when no accounting database answers."""
-    rows = _sacctmgr(runner, "show", "qos", "format=Name,MaxWall,MaxTRES,MaxJobsPU")
-    if rows is None:
+def _table(printed: str, columns: int) -> list[list[str]]:
+    rows = [line.split("|") for line in printed.splitlines()]
+    return [row for row in rows if len(row) == columns]
+
+
+def _qos(printed: str | None) -> dict[str, QosLimits] | None:
+    if printed is None:
         return None
-    return {row[0]: _qos_limits(row) for row in rows if len(row) == 4}
+    return {row[0]: _qos_limits(row) for row in _table(printed, 4)}
 
 
 def _qos_limits(row: list[str]) -> QosLimits:
@@ -305,24 +257,9 @@ def _qos_limits(row: list[str]) -> QosLimits:
     )
 
 
-def _accounts(runner: Runner, user: str) -> tuple[str, frozenset[str]] | None:
-    """Return the user's default account and all accounts, or None when nobody knows."""
-    rows = _sacctmgr(
-        runner, "show", "user", user, "withassoc", "format=User,DefaultAccount,Account"
-    )
-    if rows is None:
-        return None
-    mine = [row for row in rows if len(row) == 3 and row[0] == user]
+def _accounts(printed: str | None, user: str) -> tuple[str, frozenset[str] | None]:
+    """Return the default account and all accounts; None when nobody knows them."""
+    if printed is None:
+        return "", None
+    mine = [row for row in _table(printed, 3) if row[0] == user]
     return (mine[0][1] if mine else ""), frozenset(row[2] for row in mine)
-
-
-def _sacctmgr(runner: Runner, *words: str) -> list[list[str]] | None:
-    """Return rows of sacctmgr's parsable output; None when no accounting database answers."""
-    argv = ["sacctmgr", "--noheader", "--parsable2", "--readonly", *words]
-    try:
-        output = runner.run(argv, timeout_s=_ACCOUNTING_TIMEOUT_S)
-    except SlurmUnreachableError:
-        return None
-    if output.returncode != 0:
-        return None
-    return [line.split("|") for line in output.stdout.splitlines() if line]

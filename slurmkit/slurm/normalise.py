@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from slurmkit.errors import SlurmError
+from slurmkit.errors import SlurmError, SlurmUnreachableError
 from slurmkit.slurm.states import DONE_STATES, JobState
 
 #: NO_VAL and INFINITE of slurm/slurm.h, as they leak into the JSON of older releases.
@@ -39,19 +39,34 @@ _BASE_STATES = DONE_STATES - {JobState.REVOKED} | {
 _STATES = {state.value: state for state in JobState}
 
 
-def read_json(text: str, source: str) -> dict[str, Any]:
-    """Return the object that a program printed.
+def read_rows(printed: str, key: str, source: str) -> list[dict[str, Any]]:
+    """Return the list under a key of the JSON object that a program printed.
 
     Raises:
-        SlurmError: it is no JSON object.
+        SlurmError: there is no such list.
+        SlurmUnreachableError: an empty list, and errors beside it: 22.05 prints that with exit
+            code 0 when the controller does not answer.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(printed)
     except json.JSONDecodeError as error:
-        raise SlurmError(f"{source} printed no JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise SlurmError(f"{source} printed JSON that is no object")
-    return value
+        raise SlurmError(f"{source} is no JSON: {error}") from None
+    rows = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(rows, list):
+        raise SlurmError(f"{source} has no list of {key}")
+    errors = value.get("errors")
+    if errors and not rows:
+        said = "; ".join(_error_text(error) for error in errors)
+        raise SlurmUnreachableError(
+            f"Slurm gives no {key}: {said}", hint="see whether `scontrol ping` says UP"
+        )
+    return rows
+
+
+def _error_text(error: Any) -> str:
+    if not isinstance(error, Mapping):
+        return str(error)
+    return " ".join(text(error.get(name)) for name in ("source", "error", "description")).strip()
 
 
 def number(value: Any) -> int | None:

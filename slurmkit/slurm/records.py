@@ -63,6 +63,8 @@ def from_sacct(record: Record) -> JobInfo:
     het_id = normalise.number(het.get("job_id")) or None
     _, base = normalise.job_state(current.get("current"))
     code, signal = normalise.exit_status(record.get("exit_code"))
+    if base is JobState.FAILED and code == 0 and signal is None:
+        code = None  # 22.05's JSON has 0 for every exit code
     limit_min = normalise.number(times.get("limit"))
     ended = base in DONE_STATES
     nodes = normalise.text(record.get("nodes"))
