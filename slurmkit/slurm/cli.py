@@ -18,6 +18,7 @@ from slurmkit.slurm.submitting import AnswerLostError, Door, submit_all, submit_
 
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 _PARSABLE = re.compile(r"^(\d+)(?:;(.*))?$", re.MULTILINE)
+_PING_TIMEOUT_S = 10.0
 #: More ids than this make the command line long and the controller's answer no shorter.
 _MAX_LISTED_IDS = 1000
 _CANCEL_CHUNK = 500
@@ -51,6 +52,26 @@ class CliClient:
         self._door = Door(self._send, self._jobs_with_token, self._withdraw)
         if not self._runner.has("sbatch"):
             raise no_slurm_here("sbatch")
+
+    def ping(self) -> None:
+        """Return when a controller answers.
+
+        Raises:
+            SlurmUnreachableError: none does, or there is no configuration.
+        """
+        config = self._environ.get("SLURM_CONF", "")
+        if config and not self._runner.prefix and not Path(config).is_file():
+            # Slurm's programs would look for it for a minute.
+            raise SlurmUnreachableError(
+                f"SLURM_CONF names {config}, which is no file", hint="correct or unset SLURM_CONF"
+            )
+        output = self._runner.run(["scontrol", "ping"], timeout_s=_PING_TIMEOUT_S)
+        if " is UP" not in output.stdout:
+            said = " ".join(output.stdout.split()) or output.complaint or "nothing"
+            raise SlurmUnreachableError(
+                f"the Slurm controller does not answer; scontrol ping says: {said}",
+                hint="use another login node, or ask the site; `slurmkit run` needs no Slurm",
+            )
 
     def version(self) -> tuple[int, int]:
         """Return the release of Slurm's programs here as (major, minor)."""

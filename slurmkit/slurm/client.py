@@ -131,4 +131,6 @@ def connect(backend: Backend | str = "auto") -> Client:
         raise UsageError(f"no backend {backend!r}", hint="choose auto, cli or pyslurm")
     from slurmkit.slurm.cli import CliClient  # noqa: PLC0415 (callers of states pay for no backend)
 
-    return CliClient()
+    client = CliClient()
+    client.ping()
+    return client
