@@ -28,10 +28,10 @@ def account_unknown(subject: Subject, limits: Limits) -> Problems:
     if not account or limits.accounts is None or not _enforces(limits, _ENFORCING):
         return
     if account.lower() not in {known.lower() for known in limits.accounts}:
-        user = limits.user or subject.facts.user or "this user"
         yield subject.problem(
             "resources.account",
-            f"{user} may not charge account {account!r}{subject.origin('account')}",
+            f"{subject.user or 'this user'} may not charge account {account!r}"
+            f"{subject.origin('account')}",
             choices("Your accounts", account, limits.accounts),
         )
 
@@ -51,8 +51,7 @@ def account_missing(subject: Subject, limits: Limits) -> Problems:
         return
     yield subject.problem(
         "resources.account",
-        f"{limits.user or subject.facts.user or 'this user'} has no account on this cluster, and "
-        "jobs need one",
+        f"{subject.user or 'this user'} has no account on this cluster, and jobs need one",
         "Ask the administrators to add you to one.",
     )
 

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+#: Where the programs that every script needs are; one of them must be on PATH.
+SYSTEM_DIRS = frozenset({"/usr/bin", "/bin"})
+
 
 @dataclass(frozen=True)
 class PathFact:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from slurmkit.check import probes
-from slurmkit.check.facts import Facts, PathFact, ProgramFact, TemplateFact
+from slurmkit.check.facts import SYSTEM_DIRS, Facts, PathFact, ProgramFact, TemplateFact
 from slurmkit.check.filesystems import FileSystems
 from slurmkit.check.scripts import script_argument, shell_complaint
 from slurmkit.check.subject import nearest
@@ -147,8 +147,10 @@ def _search_path(job: Job, plan: Plan) -> list[str]:
         path = as_path(word) if word is not None else None
         if path is not None and path.is_absolute():
             folders.append(str(path / "bin"))
-    given = job.spec.env.get("PATH") or os.environ.get("PATH", os.defpath)
-    return folders + [folder for folder in given.split(os.pathsep) if folder]
+    given = job.spec.env.get("PATH", "").split(os.pathsep)
+    if not SYSTEM_DIRS.intersection(given):  # the default, or a mistake that env-path names
+        given += os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return folders + [folder for folder in given if folder]
 
 
 def _script_file(job: Job, plan: Plan, systems: FileSystems) -> PathFact | None:

@@ -1,10 +1,10 @@
 """Checks of the program's environment, its arguments, and how its ranks share a node."""
 
+from slurmkit.check.facts import SYSTEM_DIRS
 from slurmkit.check.registry import About, Problems, local
 from slurmkit.check.subject import Subject
 from slurmkit.units import format_slurm_time
 
-_SYSTEM_DIRS = frozenset({"/usr/bin", "/bin"})
 # Longest single string of an exec, its name and the ending NUL included: MAX_ARG_STRLEN of Linux.
 _MAX_STRING_BYTES = 128 * 1024
 
@@ -19,7 +19,7 @@ _MAX_STRING_BYTES = 128 * 1024
 def env_path(subject: Subject) -> Problems:
     """Find a PATH under which the script itself cannot go on."""
     value = subject.spec.env.get("PATH")
-    if value is not None and not _SYSTEM_DIRS & set(value.split(":")):
+    if value is not None and not SYSTEM_DIRS & set(value.split(":")):
         yield subject.problem(
             "env.PATH",
             "PATH leads neither to /usr/bin nor to /bin, so that the script finds no srun",

@@ -64,18 +64,17 @@ def partition_closed(subject: Subject, partition: PartitionLimits) -> Problems:
     About(
         "partition-down",
         "The partition starts jobs (its state is not DOWN).",
-        "partition 'batch' is DOWN: the job is queued, but starts only when it is up again",
-        warning=True,
+        "partition 'batch' is DOWN: it starts no jobs, though sbatch queues them",
     )
 )
 def partition_down(subject: Subject, partition: PartitionLimits) -> Problems:
-    """Find partitions that queue jobs without starting them."""
+    """Find partitions whose jobs wait until an administrator brings them up."""
     if partition.state == "DOWN":
         yield subject.problem(
             _KEY,
-            f"partition {partition.name!r} is DOWN: the job is queued, but starts only when it "
-            "is up again",
-            _open_partitions(subject),
+            f"partition {partition.name!r} is DOWN: it starts no jobs, though sbatch queues them",
+            f"{_open_partitions(subject)} To queue it all the same, give the script that "
+            "`slurmkit render` prints to sbatch.",
         )
 
 
@@ -148,12 +147,11 @@ def group_not_allowed(subject: Subject, partition: PartitionLimits) -> Problems:
     """Find partitions that are closed to this user; root may use all."""
     limits, allowed = subject.limits, partition.allow_groups
     groups = subject.facts.groups | (limits.user_groups if limits else frozenset())
-    user = (limits.user if limits else "") or subject.facts.user
-    if allowed is None or not groups or user == "root" or allowed & groups:
+    if allowed is None or not groups or subject.user == "root" or allowed & groups:
         return
     yield subject.problem(
         _KEY,
         f"partition {partition.name!r} is for the groups {listing(allowed)}; "
-        f"{user or 'this user'} is in none of them",
+        f"{subject.user or 'this user'} is in none of them",
         "Name another partition, or ask to be added to the group.",
     )

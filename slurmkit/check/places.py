@@ -192,7 +192,7 @@ def _ago(seconds: float) -> str:
 )
 def reservation_not_yours(subject: Subject, limits: Limits) -> Problems:
     """Find reservations that sbatch refuses to this user."""
-    user = limits.user or subject.facts.user
+    user = subject.user
     account = subject.request.value("--account") or limits.default_account
     for name in _reservations(subject):
         found = limits.reservations.get(name)

@@ -51,6 +51,11 @@ class Subject:
         """Return a problem at the place of a key; the check's id and severity are added later."""
         return Problem(message, key, where or self.job.source.locate(key), hint)
 
+    @property
+    def user(self) -> str:
+        """Who submits; empty when nobody knows."""
+        return self.facts.user or (self.limits.user if self.limits else "")
+
     def origin(self, field: str) -> str:
         """Return words for a value under ``resources`` that the job's own file does not give."""
         given = getattr(self.spec.resources, field) is not None
