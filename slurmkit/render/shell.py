@@ -45,7 +45,8 @@ def quote_word(word: Word) -> str:
     return option[0] + _quote_parts((rest, *others) if rest else tuple(others))
 
 
-def _quote_parts(word: Word) -> str:
+def _quote_parts(parts: Word) -> str:
+    word = tuple(part for part in parts if part != "") or parts
     texts = [part for part in word if isinstance(part, str)]
     if len(texts) == len(word):
         return quote("".join(texts)) if texts else ""
