@@ -21,6 +21,7 @@ _Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _UNPRINTABLE = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]",
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TEXT_TAGS = frozenset(("!", "tag:yaml.org,2002:str"))
 
 
@@ -184,6 +185,13 @@ class _Composer:
             self._add(node, depth, weight, where)
         elif isinstance(event, yaml.ScalarEvent):
             self._check_tag(event)
+            if not event.value.isascii() and _SURROGATE.search(event.value):
+                # libyaml refuses such escapes, the Python scanner does not.
+                raise _error(
+                    self._place(event.start_mark),
+                    "an escape between \\ud800 and \\udfff stands for half a character",
+                    "Write the character itself, or \\U with eight digits.",
+                )
             plain = not event.style and event.tag is None
             scalar = Scalar(event.value, plain, self._place(event.start_mark))
             weight = len(event.value) + _NODE_WEIGHT

@@ -18,6 +18,7 @@ BAD = [
     "a: b: c\n",
     "a: @x\n",
     "a: *x\n",
+    'a: "\\ud800"\n',
     "--- a\n--- b\n",
     "a: !!python/object:os.system x\n",
 ]
