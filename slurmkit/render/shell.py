@@ -5,12 +5,14 @@ from collections.abc import Sequence
 
 from slurmkit.plan.model import Directive, Variable, Word
 
-_PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
+_PLAIN = re.compile(r"[\w@%+:,./-][\w@%+=:,./-]*", re.ASCII)
 _OPTION = re.compile(r"--?[A-Za-z][\w-]*=", re.ASCII)
 _NEEDS_BACKSLASH = re.compile(r'["$`\\]')
 # Control characters and surrogates: bytes that are no UTF-8 as Python carries them (PEP 383), and
 # those that a YAML escape made.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+# A reader, and shellcheck, would take these for quotes that went wrong and for a home folder.
+_MISTAKABLE = re.compile(r"[‘’“”]|\A~")  # noqa: RUF001
 _NAMED_ESCAPES = {"\n": r"\n", "\t": r"\t", "\r": r"\r", "\\": r"\\", "'": r"\'"}
 _NEEDS_ESCAPE = re.compile(rf"{_UNPRINTABLE.pattern}|[\\']")
 _DIRECTIVE_SPECIAL = re.compile(r"[\s\"'\\#]", re.ASCII)
@@ -27,7 +29,7 @@ def quote(text: str) -> str:
         raise ValueError("no word of a command can hold a NUL byte")
     if _PLAIN.fullmatch(text):
         return text
-    if _UNPRINTABLE.search(text):
+    if _needs_ansi_c(text):
         return f"$'{_NEEDS_ESCAPE.sub(_escape, text)}'"
     if not re.search(r"[$`\\']", text):
         return f"'{text}'"
@@ -50,7 +52,7 @@ def _quote_parts(parts: Word) -> str:
     texts = [part for part in word if isinstance(part, str)]
     if len(texts) == len(word):
         return quote("".join(texts)) if texts else ""
-    if any(_UNPRINTABLE.search(text) for text in texts):
+    if any(_needs_ansi_c(text) for text in texts):
         return "".join(
             f'"${part.name}"' if isinstance(part, Variable) else quote(part) for part in word
         )
@@ -104,3 +106,8 @@ def _inside(part: str | Variable, after: str | Variable) -> str:
         return _NEEDS_BACKSLASH.sub(r"\\\g<0>", part)
     ambiguous = isinstance(after, str) and re.match(r"[\w\[]", after)
     return f"${{{part.name}}}" if ambiguous else f"${part.name}"
+
+
+def _needs_ansi_c(text: str) -> bool:
+    """Tell whether text is written in the form ``$'...'`` (bash(1), "QUOTING")."""
+    return bool(_UNPRINTABLE.search(text) or _MISTAKABLE.search(text))

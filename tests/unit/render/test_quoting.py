@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from slurmkit.plan.model import Directive, Variable
@@ -16,7 +16,9 @@ _BASH = shutil.which("bash") or pytest.fail("bash is not installed")
 _PLAIN_ENV = {"PATH": os.environ["PATH"]}
 
 # What breaks naive quoting, more often than chance would bring it up.
-_HARD = st.sampled_from([*" '\"$`\\!\n\r\t~#-{*=,;\x01\x7fé☃“\u00a0\u2028", "$HOME", "$(id)", "${"])
+_HARD = st.sampled_from(
+    [*" '\"$`\\!\n\r\t~#-{*=,;\x01\x7fé☃“”‘’\u00a0\u2028", "$HOME", "$(id)", "${"]  # noqa: RUF001
+)
 TEXT = st.lists(
     _HARD | st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12
 ).map("".join)
@@ -72,6 +74,24 @@ def test_a_quoted_word_stays_on_its_line_and_without_carriage_return(text: str) 
 @given(TEXT | BYTES)
 def test_a_comment_is_one_line(text: str) -> None:
     assert len(f"# {comment(text)} #".splitlines()) == 1
+
+
+def test_shellcheck_finds_nothing_in_any_value() -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed (apt-get install shellcheck)")
+    lines = ["#!/bin/bash"]
+
+    @settings(max_examples=300, phases=[Phase.generate], database=None)
+    @given(TEXT | BYTES)
+    def collect(text: str) -> None:
+        lines.append(f"export V{len(lines)}={quote(text)}; run {quote(text)}")
+
+    collect()
+    script = "\n".join([*lines, ""]).encode("utf-8", "surrogateescape")
+    done = subprocess.run(
+        ["shellcheck", "--norc", "-"], input=script, capture_output=True, timeout=120, check=False
+    )
+    assert done.stdout.decode() == ""
 
 
 def test_a_nul_byte_is_refused() -> None:
