@@ -18,6 +18,7 @@ LEFT_OUT = {
     "make setup": "installs packages; every target of the Makefile runs it first",
     "make demo": "takes minutes; it is the demo itself",
     "make test": "runs this test",
+    ".venv/bin/pytest tests/unit/render --update-golden": "changes the golden files",
     "~/slurmkit-env/bin/pip install slurmkit": "needs a package index",
     "pip install slurmkit": "needs a package index",
     "slurmkit run llama-finetune.yaml": "trains on four ranks; the starter's own tests do that",
