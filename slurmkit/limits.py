@@ -1,4 +1,4 @@
-"""What a live cluster offers and allows, as plain values: slurm/ fills it in, plan/ and check read it."""
+"""What a live cluster offers and allows, as plain values: slurm/ fills it; plan/, check/ read it."""
 
 from dataclasses import dataclass, field
 
@@ -66,13 +66,18 @@ class PartitionLimits:
 
 @dataclass(frozen=True)
 class QosLimits:
-    """One QOS; None means no limit."""
+    """One QOS; None means no limit.
+
+    Attributes:
+        flags: words such as ``PartitionTimeLimit``: its jobs need not keep the partition's limit.
+    """
 
     name: str
     max_time_s: int | None = None
     max_nodes_per_job: int | None = None
     max_gpus_per_job: int | None = None
     max_jobs_per_user: int | None = None
+    flags: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,7 @@ class Limits:
         accounts: accounts the user may charge; None when unknown.
         default_account: the user's default account; empty when unknown.
         qos: QOS that exist by name; None when unknown.
+        user_qos: QOS that some account of the user's may use; None when unknown.
         mpi_plugins: what ``srun --mpi=list`` names.
         job_requeue: False when the site turns requeueing off by default (JobRequeue=0).
         max_mem_per_node_mib: cluster-wide limit; None for none.
@@ -126,6 +132,7 @@ class Limits:
     accounts: frozenset[str] | None = None
     default_account: str = ""
     qos: dict[str, QosLimits] | None = None
+    user_qos: frozenset[str] | None = None
     reservations: dict[str, ReservationInfo] = field(default_factory=dict)
     licenses: dict[str, LicenseInfo] = field(default_factory=dict)
     mpi_plugins: frozenset[str] = frozenset()

@@ -122,6 +122,26 @@ def qos_unknown(subject: Subject, limits: Limits) -> Problems:
 
 @on_cluster(
     About(
+        "qos-not-yours",
+        "The user may use the QOS, where the cluster insists on it.",
+        "mary may not use QOS 'high'",
+    )
+)
+def qos_not_yours(subject: Subject, limits: Limits) -> Problems:
+    """Find QOS that sbatch refuses to this user."""
+    qos, mine = subject.request.value("--qos"), limits.user_qos
+    if not qos or mine is None or not _enforces(limits, _QOS_WORDS) or _qos(limits, qos) is None:
+        return
+    if qos.lower() not in {name.lower() for name in mine}:
+        yield subject.problem(
+            "resources.qos",
+            f"{subject.user or 'this user'} may not use QOS {qos!r}",
+            f"Your QOS: {listing(mine)}.",
+        )
+
+
+@on_cluster(
+    About(
         "account-unheeded",
         "The account is known even where the cluster takes any.",
         "nobody knows the account 'phsyics'; the cluster takes the job, but charges nobody",
@@ -181,6 +201,12 @@ def qos_not_in_partition(subject: Subject, partition: PartitionLimits) -> Proble
         f"partition {partition.name!r} takes no jobs of QOS {qos!r}",
         hint,
     )
+
+
+def waives(subject: Subject, flag: str) -> bool:
+    """Tell whether the job's QOS lets it pass over a limit of the partition; sacctmgr(1), Flags."""
+    qos = _qos(subject.limits, subject.request.value("--qos")) if subject.limits else None
+    return qos is not None and flag in qos.flags
 
 
 def _qos(limits: Limits, name: str) -> QosLimits | None:

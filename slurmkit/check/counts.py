@@ -1,5 +1,6 @@
 """Checks of how many nodes the job wants, alone and with everything they must have."""
 
+from slurmkit.check.accounts import waives
 from slurmkit.check.constraint import parse
 from slurmkit.check.nodes import (
     Need,
@@ -23,7 +24,7 @@ from slurmkit.limits import PartitionLimits
 def nodes_over_limit(subject: Subject, partition: PartitionLimits) -> Problems:
     """Find counts that Slurm accepts, and then keeps pending for PartitionNodeLimit."""
     wanted, most = subject.request.shape.num_nodes, partition.max_nodes
-    if most is not None and wanted > most:
+    if most is not None and wanted > most and not waives(subject, "PartitionMaxNodes"):
         yield subject.problem(
             "resources.nodes",
             f"{plural(wanted, 'node')} are more than partition {partition.name!r} gives one job: "
@@ -42,7 +43,7 @@ def nodes_over_limit(subject: Subject, partition: PartitionLimits) -> Problems:
 def nodes_under_limit(subject: Subject, partition: PartitionLimits) -> Problems:
     """Find jobs that are too small; Slurm keeps them pending for PartitionNodeLimit."""
     wanted, least = subject.request.shape.num_allocated, partition.min_nodes
-    if wanted < least:
+    if wanted < least and not waives(subject, "PartitionMinNodes"):
         yield subject.problem(
             "resources.nodes",
             f"partition {partition.name!r} takes jobs of at least {plural(least, 'node')} "
@@ -81,7 +82,7 @@ def spares_over_partition(subject: Subject, partition: PartitionLimits) -> Probl
     """Find spares that are too many where the nodes alone are not."""
     shape = subject.request.shape
     most = len(partition_hosts(partition))
-    if partition.max_nodes is not None:
+    if partition.max_nodes is not None and not waives(subject, "PartitionMaxNodes"):
         most = min(most, partition.max_nodes)
     if partition.nodes and shape.num_nodes <= most < shape.num_allocated:
         yield subject.problem(

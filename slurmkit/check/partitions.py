@@ -1,5 +1,6 @@
 """Checks of the partition itself: does it exist, does it take jobs, how long, from whom."""
 
+from slurmkit.check.accounts import waives
 from slurmkit.check.registry import About, Problems, on_cluster, per_partition
 from slurmkit.check.subject import Subject, choices, listing
 from slurmkit.limits import Limits, PartitionLimits
@@ -94,7 +95,7 @@ def _open_partitions(subject: Subject) -> str:
 def time_over_partition(subject: Subject, partition: PartitionLimits) -> Problems:
     """Find times that Slurm accepts, and then keeps pending for PartitionTimeLimit."""
     request, most_s = subject.request, partition.max_time_s
-    if not request.names_time or most_s is None:
+    if not request.names_time or most_s is None or waives(subject, "PartitionTimeLimit"):
         return
     if request.time_s is None or request.time_s > most_s:
         longer = [

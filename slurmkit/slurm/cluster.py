@@ -48,8 +48,8 @@ class Answers:
     accounts: str | None = None
 
 
-QOS_FORMAT = "format=Name,MaxWall,MaxTRES,MaxJobsPU"
-ACCOUNT_FORMAT = "format=User,DefaultAccount,Account"
+QOS_FORMAT = "format=Name,MaxWall,MaxTRES,MaxJobsPU,Flags"
+ACCOUNT_FORMAT = "format=User,DefaultAccount,Account,QOS"
 
 
 def read_limits(answers: Answers, user: str, user_groups: frozenset[str]) -> Limits:
@@ -76,6 +76,7 @@ def read_limits(answers: Answers, user: str, user_groups: frozenset[str]) -> Lim
         accounts=accounts,
         default_account=default_account,
         qos=_qos(answers.qos),
+        user_qos=_user_qos(answers.accounts, user),
         reservations={info.name: info for info in _reservations(answers.reservations)},
         licenses={info.name: info for info in _licenses(answers.licenses)},
         mpi_plugins=_mpi_plugins(answers.mpi),
@@ -242,11 +243,11 @@ def _table(printed: str, columns: int) -> list[list[str]]:
 def _qos(printed: str | None) -> dict[str, QosLimits] | None:
     if printed is None:
         return None
-    return {row[0]: _qos_limits(row) for row in _table(printed, 4)}
+    return {row[0]: _qos_limits(row) for row in _table(printed, 5)}
 
 
 def _qos_limits(row: list[str]) -> QosLimits:
-    name, max_wall, max_tres, max_jobs = row
+    name, max_wall, max_tres, max_jobs, flags = row
     tres = dict(part.partition("=")[::2] for part in max_tres.split(",") if part)
     return QosLimits(
         name=name,
@@ -254,6 +255,7 @@ def _qos_limits(row: list[str]) -> QosLimits:
         max_nodes_per_job=normalise.limit(tres.get("node")),
         max_gpus_per_job=normalise.limit(tres.get("gres/gpu")),
         max_jobs_per_user=normalise.limit(max_jobs),
+        flags=frozenset(normalise.words(flags)),
     )
 
 
@@ -261,5 +263,11 @@ def _accounts(printed: str | None, user: str) -> tuple[str, frozenset[str] | Non
     """Return the default account and all accounts; None when nobody knows them."""
     if printed is None:
         return "", None
-    mine = [row for row in _table(printed, 3) if row[0] == user]
+    mine = [row for row in _table(printed, 4) if row[0] == user]
     return (mine[0][1] if mine else ""), frozenset(row[2] for row in mine)
+
+
+def _user_qos(printed: str | None, user: str) -> frozenset[str] | None:
+    """Return the QOS of all the user's accounts; None when nobody knows any."""
+    mine = [row for row in _table(printed or "", 4) if row[0] == user]
+    return frozenset(name for row in mine for name in normalise.words(row[3])) or None

@@ -142,6 +142,7 @@ CASES = {
         {"partitions": {"gpu": {"allow_accounts": frozenset({"physics"})}}},
     ),
     "qos-unknown": Case("resources:\n  qos: hihg #!\n"),
+    "qos-not-yours": Case("resources:\n  qos: high #!\n", {"user_qos": frozenset({"normal"})}),
     "account-unheeded": Case(
         "resources:\n  account: phsyics #!\n", {"accounting_enforced": frozenset()}
     ),

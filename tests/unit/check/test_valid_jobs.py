@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from slurmkit.check.facts import ProgramFact, TemplateFact
 from slurmkit.errors import Problem
-from slurmkit.limits import LicenseInfo, NodeShape, ReservationInfo
+from slurmkit.limits import LicenseInfo, NodeShape, QosLimits, ReservationInfo
 
 NOW = 1_800_000_000.0
 Judge = Callable[..., list[Problem]]
@@ -207,6 +207,17 @@ def test_limits_of_a_qos_hold_only_where_limits_are_enforced(judge: Judge) -> No
     text = "resources: {qos: debug, time: 2h}"
     assert codes(judge(text)) == ["time-over-qos"]
     assert judge(text, {"accounting_enforced": frozenset({"associations", "qos"})}) == []
+
+
+def test_a_qos_may_waive_limits_of_the_partition(judge: Judge) -> None:
+    text = "resources: {qos: %s, time: 48h, nodes: 3}"
+    flags = frozenset({"PartitionTimeLimit", "PartitionMaxNodes"})
+    limits: dict[str, Any] = {
+        "partitions": {"batch": {"max_nodes": 2}},
+        "qos": {"high": QosLimits("high", flags=flags), "low": QosLimits("low")},
+    }
+    assert judge(text % "high", limits) == []
+    assert codes(judge(text % "low", limits)) == ["time-over-partition", "nodes-over-limit"]
 
 
 def test_unlimited_time_is_over_any_limit(judge: Judge) -> None:

@@ -164,8 +164,8 @@ def answers(release: str) -> Answers:
         reservations=recorded("reservations"),
         licenses=recorded("licenses"),
         mpi=recorded("mpi"),
-        qos="normal|||\nfast|01:00:00|gres/gpu=4,node=2|3\n",
-        accounts="root|phys|chem\nroot|phys|phys\n",
+        qos="normal||||\nfast|01:00:00|gres/gpu=4,node=2|3|DenyOnLimit,PartitionTimeLimit\n",
+        accounts="root|phys|chem|fast,normal\nroot|phys|phys|normal\nmary|phys|phys|slow\n",
     )
 
 
@@ -215,5 +215,7 @@ def test_limits_of_everything_else(limits: Limits, release: str) -> None:
     assert limits.qos is not None
     fast = limits.qos["fast"]
     assert (fast.max_time_s, fast.max_nodes_per_job, fast.max_gpus_per_job) == (3600, 2, 4)
+    assert fast.flags == {"DenyOnLimit", "PartitionTimeLimit"}
+    assert limits.user_qos == {"fast", "normal"}
     assert limits.mpi_plugins >= {"none", "pmi2"}
     assert ("pmix" in limits.mpi_plugins) == (release != "26.05")
