@@ -53,6 +53,10 @@ class Attempt:
 
     def run(self, command: Sequence[str]) -> int:
         """Start the launcher, watch it to its end and return its exit code as a shell has it."""
+        with self._watch:
+            return self._run(command)
+
+    def _run(self, command: Sequence[str]) -> int:
         job = self._job
         self._element.ended_path.unlink(missing_ok=True)  # a requeued job has not ended after all
         secrets = read_secrets(self._run_dir.path) or {}

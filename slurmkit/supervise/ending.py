@@ -24,7 +24,7 @@ _AGAIN = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECI
 # What slurmstepd writes into rank 0's stream when it ends a step.
 _CANCELLED = re.compile(
     rb"slurmstepd\S* error: \*\*\* (?:STEP|JOB) \S+ ON \S+ CANCELLED AT \S+"
-    rb"(?: DUE TO ([A-Z ]+?))? \*"
+    rb"(?: DUE TO ([A-Z]+(?: [A-Z]+)*))?"
 )
 _ASK_TIMEOUT_S = 5.0
 

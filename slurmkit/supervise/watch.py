@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Protocol
+from typing import Protocol, final
 
 #: Signals that are passed on to the launcher, and to it alone.
 RELAYED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
@@ -41,8 +41,9 @@ class Listener(Protocol):
         """Some time has passed: called at least every half second."""
 
 
+@final
 class Watch:
-    """One launcher under watch.
+    """One launcher under watch; inside ``with``, signals are relayed to it.
 
     Args:
         listener: who is told what happens.
@@ -57,30 +58,34 @@ class Watch:
         self._kill_after_s = kill_after_s
         self._kill_at: float | None = None
 
+    def __enter__(self) -> "Watch":
+        """Take over the signals; before the start, so that none finds the default handler."""
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._previous_fd = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        self._previous = {number: signal.signal(number, self._relay) for number in RELAYED}
+        # A handler of any kind makes Python write to the wake-up pipe when a child ends.
+        self._previous[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _nothing)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Give the signals back."""
+        signal.set_wakeup_fd(self._previous_fd)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
     def run(self, start: Callable[[], "subprocess.Popen[bytes]"]) -> int:
         """Start the launcher and return subprocess's return code once it and its output have ended.
 
         Args:
             start: starts it, with its output in one pipe.
         """
-        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        previous_fd = signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        # Before the start: a signal that comes at once must not find the default handler.
-        previous = {number: signal.signal(number, self._relay) for number in RELAYED}
-        # A handler of any kind makes Python write to the wake-up pipe when a child ends.
-        previous[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _nothing)
-        try:
-            self._process = process = start()
-            if self.ended_by:
-                process.send_signal(self.ended_by)
-            self._loop(process, wake_read)
-            self._wait_for_end(process)
-        finally:
-            signal.set_wakeup_fd(previous_fd)
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-            os.close(wake_read)
-            os.close(wake_write)
+        self._process = process = start()
+        if self.ended_by:
+            process.send_signal(self.ended_by)
+        self._loop(process, self._wake_read)
+        self._wait_for_end(process)
         self._listener.idle()
         return process.returncode
 
