@@ -44,6 +44,8 @@ def up(
 
     Example: slurmkit sandbox up --nodes 2 --name demo
     """
+    import time
+
     from slurmkit.errors import UsageError
     from slurmkit.sandbox import Sandbox
     from slurmkit.units import parse_size_mib
@@ -52,6 +54,7 @@ def up(
         memory_mib = parse_size_mib(memory)
     except ValueError as error:
         raise UsageError(f"--memory: {error}") from error
+    started = time.monotonic()
     sandbox = Sandbox.up(
         name,
         nodes=nodes,
@@ -66,7 +69,8 @@ def up(
         progress=lambda line: typer.echo(line, err=True),
     )
     option = "" if name == "default" else f" --name {name}"
-    typer.echo(f'up. In this shell: eval "$(slurmkit sandbox env{option})"')
+    typer.echo(f"ready after {time.monotonic() - started:.1f} s")
+    typer.echo(f'in this shell: eval "$(slurmkit sandbox env{option})"')
     typer.echo(f"shared folder of all hosts: {sandbox.shared_dir}")
 
 

@@ -1,7 +1,9 @@
 """A real Slurm cluster in Linux namespaces on this machine, with faults on demand."""
 
+import contextlib
+import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -99,33 +101,27 @@ class Sandbox:
         check_name(name)
         size = Size(nodes, gpus, cpus, memory_mib, gpu_type)
         programs.require_root()
-        root_dir = rootfs.prepare(release, progress)
-        with record.locked(name):
-            known = record.read_record(name)
-            if known and known[1] == record.PHASE_UP and machine.room(known[0]):
-                raise SandboxError(
-                    f"sandbox {name} is up already",
-                    hint=f"use it, or take it down first: slurmkit sandbox down --name {name}",
+        with _usual_umask():
+            root_dir = rootfs.prepare(release, progress)
+            with record.locked(name):
+                _clear_name(name)
+                layout = Layout(
+                    name=name,
+                    state_dir=record.state_dir(name),
+                    subnet=choose_subnet(name, [*networks_in_use(), *record.recorded_subnets()]),
+                    size=size,
+                    release=release,
+                    root_dir=root_dir,
+                    shared=shared_folders(share),
+                    slurmd_timeout_s=slurmd_timeout_s,
+                    slurm_conf=tuple(slurm_conf),
                 )
-            teardown.remove(name)
-            taken = [*networks_in_use(), *record.recorded_subnets()]
-            layout = Layout(
-                name=name,
-                state_dir=record.state_dir(name),
-                subnet=choose_subnet(name, taken),
-                size=size,
-                release=release,
-                root_dir=root_dir,
-                shared=shared_folders(share),
-                slurmd_timeout_s=slurmd_timeout_s,
-                slurm_conf=tuple(slurm_conf),
-            )
-            sandbox = cls(layout)
-            try:
-                sandbox._boot(progress)
-            except BaseException:
-                teardown.remove(name)
-                raise
+                sandbox = cls(layout)
+                try:
+                    sandbox._boot(progress)
+                except BaseException:
+                    teardown.remove(name)
+                    raise
         return sandbox
 
     @classmethod
@@ -316,3 +312,24 @@ class Sandbox:
         machine.start_hosts(layout, layout.hosts)
         readiness.wait_usable(layout, layout.nodes, machine.BOOT_TIMEOUT_S, progress)
         record.write_record(layout, record.PHASE_UP)
+
+
+def _clear_name(name: str) -> None:
+    """Remove what a crash left under this name; refuse while a sandbox of that name runs."""
+    known = record.read_record(name)
+    if known and known[1] == record.PHASE_UP and machine.room(known[0]):
+        raise SandboxError(
+            f"sandbox {name} is up already",
+            hint=f"use it, or take it down first: slurmkit sandbox down --name {name}",
+        )
+    teardown.remove(name)
+
+
+@contextlib.contextmanager
+def _usual_umask() -> Iterator[None]:
+    """Make files that other users may read: their jobs run here, too, whatever root's umask is."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)

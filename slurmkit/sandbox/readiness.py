@@ -49,7 +49,7 @@ def wait_usable(
         states = node_states(layout)
         if ready := [n for n in waiting if states.get(n, "") in _USABLE]:
             waiting = [n for n in waiting if n not in ready]
-            progress(f"{compress(ready)} up after {time.monotonic() - started:.1f} s")
+            progress(f"{compress(ready)} up")
         for node in [n for n in waiting if states.get(n, "").startswith("drain")]:
             update = ["scontrol", "update", f"nodename={node}", "state=resume"]
             console.run(layout, LOGIN, update, cwd="/")

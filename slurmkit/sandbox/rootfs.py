@@ -124,7 +124,7 @@ def _run(command: Sequence[str], log: Path, progress: Callable[[str], None]) -> 
     deadline = time.monotonic() + _TIMEOUT_S
     reported = time.monotonic()
     with (
-        log.open("w") as file,
+        log.open("w", buffering=1) as file,
         subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as process,

@@ -83,8 +83,8 @@ def _release_root(layout: Layout) -> str:
             ",upperdir=/run/upper,workdir=/run/work overlay $root\n",
             *(f"mkdir -p $root{_q(p)}\nmount --rbind {_q(p)} $root{_q(p)}\n" for p in folders),
             *_system_python(),
-            "for file in /etc/passwd /etc/group; do mount --bind $file $root$file; done\n",
-            "for folder in /dev /proc /sys; do mount --rbind $folder $root$folder; done\n",
+            'for file in /etc/passwd /etc/group; do mount --bind "$file" "$root$file"; done\n',
+            'for folder in /dev /proc /sys; do mount --rbind "$folder" "$root$folder"; done\n',
             "mkdir -p $root/mnt\n",
             "cd $root\npivot_root . mnt\ncd /\numount -l /mnt\n",
         ]
@@ -107,19 +107,19 @@ def _system_python() -> list[str]:
 
 
 def _devices(layout: Layout) -> str:
-    gpus = [f"mknod -m 666 $dev/nvidia{i} c 1 3\n" for i in range(layout.size.gpus)]
+    gpus = [f'mknod -m 666 "$dev/nvidia{i}" c 1 3\n' for i in range(layout.size.gpus)]
     return "".join(
         [
             "\n# A private /dev: the GPUs must not appear on the machine itself.\n",
-            "dev=$state/dev\n",
-            "mount -t tmpfs -o mode=755 dev $dev\n",
-            *(f"mknod -m 666 $dev/{name} c {numbers}\n" for name, numbers in _DEVICES.items()),
+            'dev="$state/dev"\n',
+            'mount -t tmpfs -o mode=755 dev "$dev"\n',
+            *(f'mknod -m 666 "$dev/{name}" c {numbers}\n' for name, numbers in _DEVICES.items()),
             *gpus,
-            "mkdir $dev/pts $dev/shm\n",
-            "ln -s /proc/self/fd $dev/fd\n",
-            "ln -s fd/0 $dev/stdin\nln -s fd/1 $dev/stdout\nln -s fd/2 $dev/stderr\n",
-            "mount --rbind /dev/pts $dev/pts\n",
-            "mount --rbind $dev /dev\n",
+            'mkdir "$dev/pts" "$dev/shm"\n',
+            'ln -s /proc/self/fd "$dev/fd"\n',
+            'ln -s fd/0 "$dev/stdin"\nln -s fd/1 "$dev/stdout"\nln -s fd/2 "$dev/stderr"\n',
+            'mount --rbind /dev/pts "$dev/pts"\n',
+            'mount --rbind "$dev" /dev\n',
         ]
     )
 
@@ -127,9 +127,9 @@ def _devices(layout: Layout) -> str:
 def _configuration() -> str:
     return (
         "\n# Names come from these files alone; Slurm's programs find the sandbox's slurm.conf.\n"
-        "mount --bind $state/etc/hosts /etc/hosts\n"
-        "mount --bind $state/etc/nsswitch.conf /etc/nsswitch.conf\n"
-        "if [ -d /etc/slurm ]; then mount --bind $state/etc/slurm /etc/slurm; fi\n"
+        'mount --bind "$state/etc/hosts" /etc/hosts\n'
+        'mount --bind "$state/etc/nsswitch.conf" /etc/nsswitch.conf\n'
+        'if [ -d /etc/slurm ]; then mount --bind "$state/etc/slurm" /etc/slurm; fi\n'
     )
 
 
@@ -137,7 +137,7 @@ def _network() -> str:
     return (
         "\n# The switch: this network namespace; each host is a namespace with one cable into it.\n"
         "mount -t tmpfs -o mode=755 run /run\n"
-        "ip -batch $state/net.batch\n"
+        'ip -batch "$state/net.batch"\n'
     )
 
 
@@ -161,7 +161,7 @@ def _munged(layout: Layout) -> str:
         "log-file": "log",
         "seed-file": "seed",
     }
-    options = " ".join(f"--{option}=$state/munge/{name}" for option, name in files.items())
+    options = " ".join(f'--{option}="$state/munge/{name}"' for option, name in files.items())
     return (
         f"\n# --force: as root; {layout.name}'s own key and socket, not the system's.\n"
         f"munged --force {options}\n"

@@ -51,10 +51,11 @@ def _shim(layout: Layout, program: str) -> str:
     return f"""\
 #!/bin/sh
 # Runs {program} on the login host of sandbox {layout.name}.
-pid=$(cat {number} 2>/dev/null) && grep -qsF {script} "/proc/$pid/cmdline" || {{
+pid=$(cat {number} 2>/dev/null)
+if ! grep -qsF {script} "/proc/$pid/cmdline"; then
   echo "{program}: the login host of sandbox {layout.name} does not run" >&2
   exit 1
-}}
+fi
 SLURM_CONF={shlex.quote(str(layout.slurm_conf_path))}
 export SLURM_CONF
 exec {entry} "$pid" "$PWD" {fallback} {program} "$@"

@@ -402,7 +402,7 @@ slurmkit sandbox down
     )
     assert done.returncode == 0, done.stderr
     assert sorted((folder / "out").read_text().split()) == ["node1", "node2"]
-    assert "up after" in (folder / "up").read_text()
+    assert "ready after" in (folder / "up").read_text()
     assert "node2" in (folder / "status").read_text()
     assert "idle" in (folder / "nodes").read_text()
     assert (folder / "code").read_text() == "code 9\n"
