@@ -1,4 +1,4 @@
-"""What a live cluster offers and allows, as plain values: slurm/ fills it; plan/, check/ read it."""
+"""What a live cluster offers and allows, as values: slurm fills it in, plan and check read it."""
 
 from dataclasses import dataclass, field
 
