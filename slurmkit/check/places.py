@@ -65,15 +65,15 @@ def _all_nodes(limits: Limits | None) -> list[NodeShape]:
 )
 def host_unknown(subject: Subject, limits: Limits) -> Problems:
     """Find host names that sbatch refuses."""
+    if not subject.request.hosts and not subject.request.excluded:
+        return  # most jobs; a large cluster's hosts need not be looked through for them
     known = {host for node in _all_nodes(limits) for host in node.hosts}
-    if not known:
-        return
     for key, hosts in (
         ("resources.nodelist", subject.request.hosts),
         ("resources.exclude", sorted(subject.request.excluded)),
     ):
         strangers = [host for host in hosts if host not in known]
-        if strangers:
+        if known and strangers:
             near = nearest(strangers[0], known) if len(strangers) == 1 else ""
             noun = "node" if len(strangers) == 1 else "nodes"
             yield subject.problem(
@@ -92,6 +92,8 @@ def host_unknown(subject: Subject, limits: Limits) -> Problems:
 )
 def host_not_in_partition(subject: Subject, partition: PartitionLimits) -> Problems:
     """Find hosts that the partition cannot give."""
+    if not subject.request.hosts:
+        return
     own = set(partition_hosts(partition))
     known = {host for node in _all_nodes(subject.limits) for host in node.hosts}
     strangers = [host for host in subject.request.hosts if host in known and host not in own]
@@ -115,7 +117,7 @@ def host_not_in_partition(subject: Subject, partition: PartitionLimits) -> Probl
 )
 def host_down(subject: Subject, limits: Limits) -> Problems:
     """Find hosts that somebody has to repair first."""
-    wanted = set(subject.request.hosts)
+    wanted = frozenset(subject.request.hosts)
     down = {
         host: node.reason
         for node in _all_nodes(limits)

@@ -393,7 +393,9 @@ def test_a_template_of_ones_own_is_read_for_late_directives(furnished: Sandbox) 
     )
     done = slurmkit(furnished, folder, "check", "job.yaml")
     assert done.returncode == 2
-    assert "'#SBATCH --mem=64G' stands after the first command" in done.stderr
+    assert f"{folder}/templates/sbatch/command.sbatch.j2:3:1: '#SBATCH --mem=64G' stands " in (
+        done.stderr
+    )
 
 
 def test_what_another_user_may_not_do(furnished: Sandbox) -> None:
