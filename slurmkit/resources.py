@@ -1,4 +1,4 @@
-"""Where the files that ship with slurmkit are: inside the wheel, or beside the package in a checkout."""
+"""Where the shipped files are: inside the wheel, or beside the package in a checkout."""
 
 from pathlib import Path
 

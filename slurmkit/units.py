@@ -4,7 +4,7 @@ import re
 
 _CLOCK = re.compile(r"(?:(?P<days>\d+)-)?(?P<fields>\d+(?::\d+){0,2})")
 _UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
-_WORDS = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)\b\s*", re.ASCII)
+_WORDS = re.compile(r"(\d+(?:\.\d+)?)\s*(min|s|m|h|d|w)\s*", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 _SIZE_MIB = {"K": 1 / 1024, "": 1, "M": 1, "G": 1024, "T": 1024**2, "P": 1024**3}
 
@@ -35,7 +35,7 @@ def parse_duration_s(text: str | int) -> int | None:
 def _clock_s(match: re.Match[str]) -> int:
     fields = [int(part) for part in match["fields"].split(":")]
     if match["days"] is not None:  # days-hours[:minutes[:seconds]]
-        hours, minutes, seconds = (fields + [0, 0])[:3]
+        hours, minutes, seconds = [*fields, 0, 0][:3]
         return int(match["days"]) * 86400 + hours * 3600 + minutes * 60 + seconds
     if len(fields) == 1:  # minutes
         return fields[0] * 60
@@ -60,7 +60,7 @@ def format_slurm_time(seconds: int | None) -> str:
 
 
 def parse_size_mib(text: str | int) -> int:
-    """Return MiB, rounded up; a bare number is MiB as in Slurm. K, M, G, T and P are powers of 1024.
+    """Return MiB, rounded up; a bare number is MiB, as in Slurm; units are powers of 1024.
 
     Raises:
         ValueError: the text is no size.

@@ -4,15 +4,18 @@ from typing import Any
 
 from slurmkit.api.prepare import run_root_of
 from slurmkit.errors import SlurmUnreachableError
-from slurmkit.site.defaults import from_limits
-from slurmkit.site.lookup import FoundSite, find_site
+from slurmkit.site.defaults import found_on
+from slurmkit.site.describe import describe
+from slurmkit.site.lookup import find_site
 from slurmkit.slurm import connect
 
 
 def describe_site(*, site: str | None = None, backend: str = "auto") -> dict[str, Any]:
-    """Return the site as plain data: ``source``, ``slurm``, ``run_root`` and the site's own keys.
+    """Return the site as plain data; with no site.yaml the live cluster is asked.
 
-    With no site.yaml the live cluster is asked; with neither, it is all defaults.
+    Returns:
+        ``path`` and ``origin`` of site.yaml; ``keys``, each with its ``value`` and where that is
+        ``from``; ``run_root``, resolved; and what ``slurm`` says of itself.
 
     Raises:
         InvalidInputError: site.yaml is wrong.
@@ -35,14 +38,5 @@ def describe_site(*, site: str | None = None, backend: str = "auto") -> dict[str
             "accounting": limits.accounting,
         }
         if found.path is None:
-            found = FoundSite(from_limits(limits))
-    if found.path is not None:
-        source = f"{found.path} ({found.origin})"
-    else:
-        source = "the live cluster" if slurm["reachable"] else "defaults; no site.yaml was found"
-    return {
-        "source": source,
-        "run_root": str(run_root_of(found)),
-        "slurm": slurm,
-        "site": found.site.model_dump(mode="json", exclude_none=True),
-    }
+            found = found_on(limits)
+    return {**describe(found), "run_root": str(run_root_of(found)), "slurm": slurm}

@@ -20,7 +20,7 @@ from slurmkit.rundir.code import CodeVersion, capture_code, write_code
 from slurmkit.rundir.layout import RunDir, new_run_id
 from slurmkit.rundir.secretfile import remove_secrets, write_secrets
 from slurmkit.rundir.submission import new_submission, write_submission
-from slurmkit.site.defaults import from_limits
+from slurmkit.site.defaults import found_on
 from slurmkit.site.lookup import FoundSite, find_site
 from slurmkit.slurm import Client, SubmitRequest, SubmitResult, connect
 from slurmkit.spec.loader import Job, from_spec, load
@@ -165,7 +165,7 @@ def _look_at_cluster(site: str | None, backend: str | None) -> _Cluster:
     client = connect(backend) if backend is not None else None
     limits = client.limits() if client is not None else None
     if limits is not None and found.path is None:
-        found = FoundSite(from_limits(limits))
+        found = found_on(limits)
     return _Cluster(found, client, limits, run_root_of(found))
 
 

@@ -42,4 +42,4 @@ def show(
     if as_json:
         output.print_json(description)
         return
-    shown.print_tree(description)
+    shown.print_site(description)

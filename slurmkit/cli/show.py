@@ -114,16 +114,28 @@ def print_status_list(statuses: Sequence["RunStatus"]) -> None:
         echo(line)
 
 
-def print_tree(values: Mapping[str, Any], indent: int = 0) -> None:
-    """Print nested plain data as indented lines."""
-    for name, value in values.items():
-        pad = "  " * indent
-        if isinstance(value, Mapping) and value:
-            echo(f"{pad}{name}:")
-            print_tree(value, indent + 1)
-        else:
-            text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
-            echo(f"{pad}{name}: {text if text not in ('', None, {}) else '-'}")
+def print_site(description: Mapping[str, Any]) -> None:
+    """Print what slurmkit takes the cluster for, each key with where it comes from."""
+    slurm = description["slurm"]
+    if slurm["reachable"]:
+        echo(f"slurm     {slurm['release']}, cluster {slurm['cluster']}, by {slurm['backend']}")
+    else:
+        echo(f"slurm     not reachable: {slurm['problem'].splitlines()[0]}")
+    echo(f"site      {description['path'] or 'no site.yaml; defaults and what the cluster says'}")
+    echo(f"run root  {description['run_root']}\n")
+    rows = [
+        [key, _plain(item["value"]), item["from"]]
+        for key, item in description["keys"].items()
+        if item["value"] not in (None, "", [], {})
+    ]
+    for line in table(["KEY", "VALUE", "FROM"], rows):
+        echo(line)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _clock(seconds: float | None) -> str:
