@@ -13,7 +13,7 @@ from slurmkit.launch.group import Group, Member
 from slurmkit.launch.labels import worker_label
 from slurmkit.launch.lines import LineMerger
 from slurmkit.launch.messages import torchrun_exits
-from slurmkit.launch.outcome import TaskExit, judge, root_cause, signal_name
+from slurmkit.launch.outcome import TaskExit, is_killing, judge, root_cause, signal_name
 from slurmkit.launch.ports import reserve
 from slurmkit.launch.variables import Placement, task_variables
 from slurmkit.rundir.layout import ElementDir, rank_log_name
@@ -213,10 +213,7 @@ class _LocalRun:
 
     def _failed(self, rank: int | None, returncode: int) -> None:
         for exit_ in self._blamed(rank, returncode):
-            log = self._logs.node_log_path(self._host)
-            if exit_.rank is not None:
-                log = self._logs.folder / rank_log_name(exit_.rank)
-            reason = self._redacted(reason_from_log(tail(log)))
+            reason = "" if is_killing(exit_) and self._exits else self._reason(exit_.rank)
             judged = judge(replace(exit_, host=self._host, reason=reason), self._exits)
             self._exits.append(judged)
             self._note("task_exited", **judged.fields())
@@ -231,7 +228,11 @@ class _LocalRun:
             return [TaskExit(rank, self._host, signal=signal_name(-returncode))]
         return [TaskExit(rank, self._host, exit_code=returncode)]
 
-    def _redacted(self, text: str) -> str:
+    def _reason(self, rank: int | None) -> str:
+        log = self._logs.node_log_path(self._host)
+        if rank is not None:
+            log = self._logs.folder / rank_log_name(rank)
+        text = reason_from_log(tail(log))
         for secret in self._job.secrets.values():
             text = text.replace(secret, "***") if secret else text
         return text

@@ -68,13 +68,18 @@ _LOST_PEER = re.compile(
 )
 
 
+def is_killing(exit_: TaskExit) -> bool:
+    """Whether a task ended as launchers end tasks: its own last words tell nothing then."""
+    return exit_.signal in _ENDING_SIGNALS
+
+
 def judge(exit_: TaskExit, earlier: Sequence[TaskExit]) -> TaskExit:
     """Return a task's end with ``consequence`` set, given those that were seen before it.
 
     The first end in a step is the cause: nobody had a reason to kill that task. What is killed
     after it, or complains that it lost its peer, is a consequence.
     """
-    followed = exit_.signal in _ENDING_SIGNALS or lost_peer(exit_)
+    followed = is_killing(exit_) or lost_peer(exit_)
     return replace(exit_, consequence=bool(earlier) and followed)
 
 

@@ -9,7 +9,8 @@ _FRAME = re.compile(r'^\s+File "(?P<file>[^"]+)", line (?P<line>\d+)')
 # An exception as Python prints it: its name, alone or before a colon.
 _EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(: .*)?$")
 # What Slurm writes into rank 0's stream when it ends a step: the consequence, not the reason.
-_STEP_CANCELLED = re.compile(r"^slurmstepd(-\S+)?: error: \*\*\* ")
+# (22.05 begins it with its name, 26.05 with the time.)
+_STEP_CANCELLED = re.compile(r"^(slurmstepd\S*:|\[\S+\]) error: \*\*\* (STEP|JOB) ")
 _MAX_LINE = 400
 _LAST_LINES = 3
 

@@ -21,9 +21,10 @@ _ENDED = {
     "FAILED": "failed",
 }
 _AGAIN = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
-# What slurmstepd writes into rank 0's stream when it ends a step.
+# What slurmstepd writes into rank 0's stream when it ends a step: 22.05 begins it with its name,
+# 26.05 with the time.
 _CANCELLED = re.compile(
-    rb"slurmstepd\S* error: \*\*\* (?:STEP|JOB) \S+ ON \S+ CANCELLED AT \S+"
+    rb"(?:slurmstepd\S*|\[\S+\]) error: \*\*\* (?:STEP|JOB) \S+ ON \S+ CANCELLED AT \S+"
     rb"(?: DUE TO ([A-Z]+(?: [A-Z]+)*))?"
 )
 _ASK_TIMEOUT_S = 5.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from slurmkit.launch.labels import LAUNCHER, Labels
 from slurmkit.launch.messages import mpirun_exits, srun_exits, torchrun_exits
-from slurmkit.launch.outcome import TaskExit, judge
+from slurmkit.launch.outcome import TaskExit, is_killing, judge
 from slurmkit.rundir.atomic import write_all
 from slurmkit.rundir.logs import MERGED_NAME, AttemptLogs, tail
 from slurmkit.rundir.reason import reason_from_log
@@ -111,7 +111,8 @@ class Recorder:
             self.num_omitted += 1
             return
         reason = exit_.reason
-        if exit_.rank is not None and not reason:
+        killed = is_killing(exit_) and bool(self.exits)
+        if exit_.rank is not None and not reason and not killed:
             reason = reason_from_log(self._logs.rank_tail(exit_.rank))
         exit_ = judge(replace(exit_, reason=self._redacted(reason)), self.exits)
         self.exits.append(exit_)

@@ -41,6 +41,11 @@ _CANCELLED = (
         (_AFTERWARDS, "ValueError: boom (model.py:3)"),
         (_TORCH, "ValueError: boom (model.py:3)"),
         (_CANCELLED, "working\nout of patience"),
+        (
+            "out of patience\n[2026-11-20T13:25:24.869] error: *** STEP 2.0 ON node1 CANCELLED AT "
+            "2026-11-20T13:25:24 DUE TO TASK FAILURE ***\n",
+            "out of patience",
+        ),
         ("", ""),
         ("\n\n", ""),
         ("one\ntwo\nthree\nfour\n", "two\nthree\nfour"),

@@ -32,6 +32,12 @@ _STEPD = b"[rank 0] slurmstepd-node1: error: *** STEP 4.0 ON node1 CANCELLED AT 
         (["TIMEOUT", "COMPLETING"], b"", Fate("timeout")),
         (["COMPLETING"], _STEPD + b" DUE TO PREEMPTION ***", Fate("preempted", again=True)),
         (["PREEMPTED", "PREEMPTED"], _STEPD + b" DUE TO PREEMPTION ***", Fate("preempted")),
+        (
+            ["COMPLETING"],
+            b"[rank 0] [2026-11-20T13:25:47.036] error: *** STEP 9.0 ON node1 CANCELLED AT "
+            b"2026-11-20T13:25:47 DUE TO JOB REQUEUE ***",
+            Fate("requeued", again=True),
+        ),
         # of several steps the last one counts
         (
             ["COMPLETING"],
