@@ -145,8 +145,16 @@ def _recovery(inputs: Inputs) -> Iterator[Directive]:
         # The supervisor takes the place of the batch shell, gets the signal and passes it on to the
         # ranks. Without it Slurm has to tell the ranks itself, which it does not do with "B:".
         target = "" if inputs.context.portable else "B:"
-        value = f"{target}{signal.name}@{signal.lead_s}"
+        value = f"{target}{signal.name}@{_lead_s(inputs)}"
         yield Directive("--signal", value, "time to save a checkpoint")
+
+
+def _lead_s(inputs: Inputs) -> int:
+    """Return the seconds between warning and end: at most half of a short job's time."""
+    time = choose_time(inputs)
+    limit_s = parse_duration_s(time) if time is not None else None
+    lead_s = inputs.site.signal.lead_s
+    return lead_s if limit_s is None else min(lead_s, limit_s // 2)
 
 
 def _log(inputs: Inputs, *, is_array: bool) -> Iterator[Directive]:

@@ -206,6 +206,8 @@ def test_only_jobs_that_save_are_warned_and_as_the_site_says() -> None:
     assert _directives({"checkpoint": {}}, site)["--signal"] == "B:USR1@300"
     assert _directives({"checkpoint": {}}, site, portable=True)["--signal"] == "USR1@300"
     assert "--signal" not in _directives({"checkpoint": {}}, {"signal": {"lead_s": 0}})
+    short = {"checkpoint": {}, "resources": {"time": "4m"}}
+    assert _directives(short, site)["--signal"] == "B:USR1@120"
 
 
 def test_the_log_is_in_the_run_directory_and_percent_signs_stay() -> None:
