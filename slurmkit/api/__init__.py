@@ -18,35 +18,35 @@ if TYPE_CHECKING:
     from slurmkit.api.describe import describe_site
     from slurmkit.api.find import find_run, list_status
     from slurmkit.api.local import LocalRun, run_local
-    from slurmkit.api.prepare import Prepared, load, prepare
+    from slurmkit.api.preparing import Prepared, load, prepare
     from slurmkit.api.run import Run
     from slurmkit.api.status import ElementStatus, RankFailure, RunStatus
-    from slurmkit.api.submit import DryRun, check, dry_run, submit, submit_many
+    from slurmkit.api.submitting import DryRun, check, dry_run, submit, submit_many
     from slurmkit.spec.loader import Job, from_spec
     from slurmkit.spec.models import JobSpec
 
 # Each name is imported when it is first used: rendering a script must not pay for talking to Slurm.
 _HOMES = {
-    "DryRun": "slurmkit.api.submit",
+    "DryRun": "slurmkit.api.submitting",
     "ElementStatus": "slurmkit.api.status",
     "Job": "slurmkit.spec.loader",
     "JobSpec": "slurmkit.spec.models",
     "LocalRun": "slurmkit.api.local",
-    "Prepared": "slurmkit.api.prepare",
+    "Prepared": "slurmkit.api.preparing",
     "RankFailure": "slurmkit.api.status",
     "Run": "slurmkit.api.run",
     "RunStatus": "slurmkit.api.status",
-    "check": "slurmkit.api.submit",
+    "check": "slurmkit.api.submitting",
     "describe_site": "slurmkit.api.describe",
-    "dry_run": "slurmkit.api.submit",
+    "dry_run": "slurmkit.api.submitting",
     "find_run": "slurmkit.api.find",
     "from_spec": "slurmkit.spec.loader",
     "list_status": "slurmkit.api.find",
     "load": "slurmkit.spec.loader",
-    "prepare": "slurmkit.api.prepare",
+    "prepare": "slurmkit.api.preparing",
     "run_local": "slurmkit.api.local",
-    "submit": "slurmkit.api.submit",
-    "submit_many": "slurmkit.api.submit",
+    "submit": "slurmkit.api.submitting",
+    "submit_many": "slurmkit.api.submitting",
 }
 __all__ = [
     "DryRun",
@@ -76,7 +76,7 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'slurmkit.api' has no attribute {name!r}")
+    # No module here may have a public name: importing it would put it in the place of that one.
     value = getattr(import_module(home), name)
-    # Importing api/submit.py has put that module here under the name of the function.
     globals()[name] = value
     return value

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from slurmkit.api.prepare import run_root_of
+from slurmkit.api.preparing import run_root_of
 from slurmkit.errors import SlurmUnreachableError
 from slurmkit.site.defaults import found_on
 from slurmkit.site.describe import describe

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from slurmkit.api.prepare import run_root_of
+from slurmkit.api.preparing import run_root_of
 from slurmkit.api.run import Run
 from slurmkit.api.status import RunStatus
 from slurmkit.errors import Problem, SlurmkitError, SlurmUnreachableError

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurmkit.api.prepare import Prepared, prepare, template_dirs
+from slurmkit.api.preparing import Prepared, prepare, template_dirs
 from slurmkit.api.secrets import read_secret_values
 from slurmkit.errors import InvalidInputError, Problem, SlurmkitError, UsageError
 from slurmkit.launch.local import LocalJob

@@ -98,7 +98,7 @@ def render(
     """
     import sys
 
-    from slurmkit.api.prepare import load, prepare
+    from slurmkit.api.preparing import load, prepare
 
     prepared = prepare(load(job, overrides or ()), site=site, portable=portable)
     text = prepared.plan.to_json() if as_json else prepared.script

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slurmkit.api.dependencies import Dependencies, find_dependencies
-from slurmkit.api.prepare import Prepared, prepare, run_root_of, template_dirs
+from slurmkit.api.preparing import Prepared, prepare, run_root_of, template_dirs
 from slurmkit.api.run import Run
 from slurmkit.api.secrets import read_secret_values
 from slurmkit.check import check_job, gather_facts
