@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import slurmkit
+from slurmkit import api
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -25,3 +28,10 @@ def test_builds_without_warnings_and_reads_nothing_from_elsewhere(tmp_path: Path
     loads = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=\"?(?:https?:)?//[^>]*>")
     for page in pages:
         assert not loads.findall(page.read_text(encoding="utf-8")), page
+
+
+def test_every_public_name_is_in_the_python_reference() -> None:
+    page = (ROOT / "docs/reference/python.md").read_text(encoding="utf-8")
+    names = {*slurmkit.__all__, *api.__all__} - {"__version__"}
+    documented = set(re.findall(r"slurmkit(?:\.\w+)*\.(\w+)", page))
+    assert names <= documented | {"SlurmkitError"}  # every class of slurmkit.errors is there
