@@ -17,6 +17,7 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -99,11 +100,10 @@ def join_world() -> World:
         torch.set_num_threads(int(os.environ["SLURM_CPUS_PER_TASK"]))
 
     backend = "nccl" if device.type == "cuda" else "gloo"
-    bound = (
-        device if device.type == "cuda" else None
-    )  # lets NCCL connect now, not in the first step
+    bound = device if device.type == "cuda" else None  # NCCL connects now, not in the first step
+    patience = timedelta(minutes=10)  # for a rank that never comes, or stops answering
     if "RANK" in os.environ:
-        dist.init_process_group(backend, init_method="env://", device_id=bound)
+        dist.init_process_group(backend, init_method="env://", timeout=patience, device_id=bound)
     else:  # alone: a world of one, so that the rest of the program has one path
         store = dist.HashStore()
         dist.init_process_group(backend, store=store, rank=0, world_size=1, device_id=bound)
