@@ -116,6 +116,8 @@ class Limits:
         qos: QOS that exist by name; None when unknown.
         user_qos: QOS that some account of the user's may use; None when unknown.
         mpi_plugins: what ``srun --mpi=list`` names.
+        srun_plugin_options: what plugins add to srun, such as ``--container-image`` of pyxis;
+            None when unknown.
         job_requeue: False when the site turns requeueing off by default (JobRequeue=0).
         max_mem_per_node_mib: cluster-wide limit; None for none.
         user: who asked.
@@ -136,6 +138,7 @@ class Limits:
     reservations: dict[str, ReservationInfo] = field(default_factory=dict)
     licenses: dict[str, LicenseInfo] = field(default_factory=dict)
     mpi_plugins: frozenset[str] = frozenset()
+    srun_plugin_options: frozenset[str] | None = None
     job_requeue: bool = True
     max_mem_per_node_mib: int | None = None
     user: str = ""

@@ -149,6 +149,27 @@ def mpi_no_plugin(subject: Subject, limits: Limits) -> Problems:
 
 @on_cluster(
     About(
+        "pyxis-missing",
+        "Where pyxis is to run the container, srun has its options.",
+        "srun has no --container-image here: the plugin pyxis is not installed",
+        warning=True,
+    )
+)
+def pyxis_missing(subject: Subject, limits: Limits) -> Problems:
+    """Find jobs whose srun would refuse its options; only compute nodes may have the plugin."""
+    container, options = subject.plan.container, limits.srun_plugin_options
+    if container is None or container.runtime != "pyxis" or options is None:
+        return
+    if "--container-image" not in options:
+        yield subject.problem(
+            "software.container.runtime",
+            "srun has no --container-image here: the plugin pyxis is not installed",
+            "Write runtime: apptainer, unless the compute nodes have it.",
+        )
+
+
+@on_cluster(
+    About(
         "requeue-off",
         "The site starts jobs again after a node failed (JobRequeue is not 0).",
         "this site does not start jobs again by default (JobRequeue=0); this one asks for it",

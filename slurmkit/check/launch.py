@@ -3,7 +3,6 @@
 from slurmkit.check.facts import SYSTEM_DIRS
 from slurmkit.check.registry import About, Problems, local
 from slurmkit.check.subject import Subject
-from slurmkit.units import format_slurm_time
 
 # Longest single string of an exec, its name and the ending NUL included: MAX_ARG_STRLEN of Linux.
 _MAX_STRING_BYTES = 128 * 1024
@@ -113,24 +112,4 @@ def gpus_idle(subject: Subject) -> Problems:
             f"{shape.tasks_per_node} ranks for {shape.gpus_per_node} GPUs on each node: "
             f"{shape.gpus_per_node - shape.tasks_per_node} GPUs have no rank",
             f"Write tasks_per_node: {shape.gpus_per_node}, or ask for fewer GPUs.",
-        )
-
-
-@local(
-    About(
-        "signal-before-start",
-        "The job lasts longer than the time between the warning signal and its end.",
-        "the job lasts 00:01:00 and is warned 120 s before its end: right at its start",
-        warning=True,
-    )
-)
-def signal_before_start(subject: Subject) -> Problems:
-    """Find jobs that are told to save and stop as soon as they start."""
-    time_s, lead = subject.request.time_s, subject.request.value("--signal").rpartition("@")[2]
-    if time_s is not None and lead.isdecimal() and time_s <= int(lead):
-        yield subject.problem(
-            "resources.time",
-            f"the job lasts {format_slurm_time(time_s)} and is warned {lead} s before its end: "
-            "right at its start",
-            "Ask for more time, or lower signal.lead_s in site.yaml.",
         )

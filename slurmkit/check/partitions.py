@@ -139,6 +139,28 @@ def time_missing(subject: Subject, partition: PartitionLimits) -> Problems:
 
 @per_partition(
     About(
+        "warned-at-start",
+        "The partition's default time is longer than the warning before a job's end.",
+        "the job gets 00:01:00 by default and is warned 120 s before its end: right at its start",
+        warning=True,
+    )
+)
+def warned_at_start(subject: Subject, partition: PartitionLimits) -> Problems:
+    """Find jobs that are told to save and stop as they start; a named time shortens the warning."""
+    given_s, lead = partition.default_time_s, subject.request.value("--signal").rpartition("@")[2]
+    if subject.request.names_time or given_s is None or not lead.isdecimal():
+        return
+    if given_s <= int(lead):
+        yield subject.problem(
+            "resources.time",
+            f"the job gets {format_slurm_time(given_s)} by default and is warned {lead} s before "
+            "its end: right at its start",
+            "Give the time it needs, such as 4h.",
+        )
+
+
+@per_partition(
+    About(
         "group-not-allowed",
         "The user is in one of the Unix groups that may use the partition.",
         "partition 'private' is for the groups physics; mary is in none of them",

@@ -34,6 +34,7 @@ class Answers:
         reservations: ``scontrol show reservations``, JSON or 22.05's one-line text.
         licenses: ``scontrol show licenses``, JSON or 22.05's one-line text.
         mpi: ``srun --mpi=list``.
+        srun_help: ``srun --help``.
         qos: ``sacctmgr --parsable2 show qos`` with QOS_FORMAT; None when nobody answers.
         accounts: ``sacctmgr --parsable2 show user`` with ACCOUNT_FORMAT; None likewise.
     """
@@ -44,6 +45,7 @@ class Answers:
     reservations: str = ""
     licenses: str = ""
     mpi: str = ""
+    srun_help: str = ""
     qos: str | None = None
     accounts: str | None = None
 
@@ -80,6 +82,7 @@ def read_limits(answers: Answers, user: str, user_groups: frozenset[str]) -> Lim
         reservations={info.name: info for info in _reservations(answers.reservations)},
         licenses={info.name: info for info in _licenses(answers.licenses)},
         mpi_plugins=_mpi_plugins(answers.mpi),
+        srun_plugin_options=_plugin_options(answers.srun_help),
         job_requeue=config.get("JobRequeue", "1") != "0",
         max_mem_per_node_mib=normalise.limit(config.get("MaxMemPerNode")) or None,
         user=user,
@@ -233,6 +236,14 @@ def _mpi_plugins(printed: str) -> frozenset[str]:
     names = {line.strip() for line in printed.splitlines() if re.fullmatch(r"\s+[\w-]+", line)}
     versions = re.findall(r"plugin versions available: (.*)", printed)
     return frozenset(names | {word for line in versions for word in line.split(",") if word})
+
+
+def _plugin_options(printed: str) -> frozenset[str] | None:
+    """Return the options below srun's heading for those of plugins; None without any help text."""
+    if not printed:
+        return None
+    below = printed.partition("Options provided by plugins:")[2]
+    return frozenset(re.findall(r"^ +(--[\w-]+)", below, re.MULTILINE))
 
 
 def _table(printed: str, columns: int) -> list[list[str]]:

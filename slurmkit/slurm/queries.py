@@ -29,7 +29,7 @@ def query_limits(runner: Runner, version: tuple[int, int]) -> Limits:
     user = getpass.getuser()
     json = version >= _SCONTROL_JSON
     form = "--json" if json else "--oneliner"
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(9) as pool:
 
         def ask(*argv: str) -> Future[str]:
             return pool.submit(runner.check, argv)
@@ -43,7 +43,8 @@ def query_limits(runner: Runner, version: tuple[int, int]) -> Limits:
         )
         reservations = ask("scontrol", form, "show", "reservations")
         licenses = ask("scontrol", form, "show", "licenses")
-        mpi = pool.submit(_mpi_list, runner)
+        mpi = pool.submit(_srun, runner, "--mpi=list")
+        srun_help = pool.submit(_srun, runner, "--help")
         qos = pool.submit(_accounting, runner, "qos", QOS_FORMAT)
         accounts = pool.submit(_accounting, runner, "user", user, "withassoc", ACCOUNT_FORMAT)
         answers = Answers(
@@ -53,15 +54,16 @@ def query_limits(runner: Runner, version: tuple[int, int]) -> Limits:
             reservations=reservations.result(),
             licenses=licenses.result(),
             mpi=mpi.result(),
+            srun_help=srun_help.result(),
             qos=qos.result(),
             accounts=accounts.result(),
         )
     return read_limits(answers, user, _group_names())
 
 
-def _mpi_list(runner: Runner) -> str:
-    """Return what srun can launch MPI with; it asks no controller and prints on either stream."""
-    output = runner.run(["srun", "--mpi=list"])
+def _srun(runner: Runner, question: str) -> str:
+    """Return what srun says of itself; it asks no controller and prints on either stream."""
+    output = runner.run(["srun", question])
     return output.stdout + output.stderr
 
 

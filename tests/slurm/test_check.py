@@ -147,6 +147,12 @@ MISTAKES = {
         "software:\n  container:\n    image: docker://debian\n    runtime: apptainer #!\n",
         TAKES,
     ),
+    "pyxis": Mistake(
+        "pyxis-missing",
+        "software:\n  container:\n    image: docker://debian\n    runtime: pyxis #!\n",
+        TAKES,
+        warning=True,
+    ),
     "secret-variable": Mistake("secret-missing", "secrets:\n  - NOBODY_SET_THIS #!\n", TAKES),
     "secret-file": Mistake(
         "secret-exposed", "secrets:\n  - name: TOKEN #!\n    file: open-token\n", TAKES
@@ -169,7 +175,7 @@ MISTAKES = {
 CHECK_ALL = """
 import json, pathlib, subprocess, sys
 from slurmkit.api.dependencies import find_dependencies
-from slurmkit.api.prepare import load, prepare
+from slurmkit.api.preparing import load, prepare
 from slurmkit.check import check_job, gather_facts
 from slurmkit.site.defaults import found_on
 from slurmkit.slurm import connect
@@ -205,7 +211,7 @@ print(json.dumps(results))
 # The interpreter may be one that nobody but root can start: all that is imported is imported first.
 CHECK_AS_NOBODY = """
 import os, pathlib, pwd, sys
-from slurmkit.api.prepare import load, prepare
+from slurmkit.api.preparing import load, prepare
 from slurmkit.check import check_job, gather_facts
 from slurmkit.slurm import connect
 

@@ -61,6 +61,7 @@ CASES = {
     "time-missing": Case(
         "resources: {partition: batch} #!", batch(max_time_s=7 * 24 * HOUR, default_time_s=None)
     ),
+    "warned-at-start": Case("checkpoint: {keep: 2} #!\n", batch(default_time_s=60)),
     "group-not-allowed": Case(
         "resources: {partition: private} #!",
         {"partitions": {"private": {"allow_groups": frozenset({"physics"}), "default_time_s": 1}}},
@@ -171,6 +172,10 @@ CASES = {
         "launch: #!\n  kind: mpi\n  command: [./solve]\nresources: {nodes: 2, tasks_per_node: 4}\n",
         {"mpi_plugins": frozenset({"none"})},
     ),
+    "pyxis-missing": Case(
+        "software:\n  container:\n    image: debian\n    runtime: pyxis #!\n",
+        {"srun_plugin_options": frozenset({"--other"})},
+    ),
     "requeue-off": Case("resources: {nodes: 1}\n", {"job_requeue": False}),
     "successor-not-possible": Case("resilience:\n  on_node_failure: successor #!\n"),
     # what comes first
@@ -188,7 +193,6 @@ CASES = {
         "launch: {kind: torch, command: [python, train.py]}\n"
         "resources:\n  partition: gpu\n  gpus_per_node: 8\n  tasks_per_node: 2 #!\n"
     ),
-    "signal-before-start": Case("resources:\n  time: 1m #!\ncheckpoint: {keep: 2}\n"),
     # what the program needs
     "workdir-missing": Case(
         "launch:\n  command: [hostname]\n  workdir: /home/mary/trainig #!\n",

@@ -152,6 +152,20 @@ def test_sacct_alone_cannot_say_how_an_unfinished_job_ended(release: str) -> Non
     assert not jobs["stopped"].is_done
 
 
+SRUN_HELP = """\
+Usage: srun [OPTIONS(0)... [executable(0) [args(0)...]]]
+
+Parallel run options:
+  -A, --account=name          charge job to specified account
+
+      Options provided by plugins:
+      --container-image=[USER@][REGISTRY#]IMAGE[:TAG]|PATH
+                              the image to use for the container filesystem
+      --container-mounts=SRC:DST[:FLAGS][,SRC:DST...]
+                              bind mounts inside the container
+"""
+
+
 def answers(release: str) -> Answers:
     def recorded(name: str) -> str:
         path = RECORDED_DIR / release / f"{name}.json"
@@ -165,6 +179,7 @@ def answers(release: str) -> Answers:
         licenses=recorded("licenses"),
         mpi=recorded("mpi"),
         qos="normal||||\nfast|01:00:00|gres/gpu=4,node=2|3|DenyOnLimit,PartitionTimeLimit\n",
+        srun_help=SRUN_HELP,
         accounts="root|phys|chem|fast,normal\nroot|phys|phys|normal\nmary|phys|phys|slow\n",
     )
 
@@ -215,6 +230,7 @@ def test_limits_of_everything_else(limits: Limits, release: str) -> None:
     assert limits.qos is not None
     fast = limits.qos["fast"]
     assert (fast.max_time_s, fast.max_nodes_per_job, fast.max_gpus_per_job) == (3600, 2, 4)
+    assert limits.srun_plugin_options == {"--container-image", "--container-mounts"}
     assert fast.flags == {"DenyOnLimit", "PartitionTimeLimit"}
     assert limits.user_qos == {"fast", "normal"}
     assert limits.mpi_plugins >= {"none", "pmi2"}
