@@ -83,7 +83,7 @@ def read_weights(folder: Path, config: LlamaConfig) -> Iterator[tuple[str, Tenso
     """
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        files = sorted(set(_read_json(index)["weight_map"].values()))
+        files = sorted(set(_read_json(index).get("weight_map", {}).values()))
     else:
         files = ["model.safetensors"]
     for name in files:

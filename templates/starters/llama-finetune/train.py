@@ -5,8 +5,8 @@
     torchrun --nproc-per-node=2 train.py             # any launcher that sets RANK and the others
     python train.py                                  # one process
 
-With no GPU it runs on the CPU over gloo, else on the GPUs over NCCL. Needs torch >= 2.6 and, for
---model and --save, safetensors.
+With no GPU it runs on the CPU over gloo, else on the GPUs over NCCL.
+Needs torch >= 2.6 and safetensors.
 """
 
 import argparse
@@ -125,7 +125,9 @@ def read_tokens(data: Path, model_dir: Path | None, vocab_size: int) -> Tensor:
             from tokenizers import Tokenizer  # noqa: PLC0415 - only models that bring one need it
         except ImportError:
             raise StartError(f"{path} needs the tokenizers package: pip install it") from None
-        return torch.tensor(Tokenizer.from_file(str(path)).encode(text.decode()).ids)
+        return torch.tensor(
+            Tokenizer.from_file(str(path)).encode(text.decode(errors="replace")).ids
+        )
     if vocab_size < 256:
         raise StartError(f"a vocabulary of {vocab_size} cannot hold the 256 bytes")
     return torch.frombuffer(bytearray(text), dtype=torch.uint8)
