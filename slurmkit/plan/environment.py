@@ -2,7 +2,6 @@
 
 from slurmkit.plan.inputs import Inputs
 from slurmkit.plan.model import Kind, Shape
-from slurmkit.spec.models import ENV_NAME
 
 # bash refuses or ignores an assignment to these (bash(1), "Shell Variables"), so that a script
 # could not export them unchanged.
@@ -12,6 +11,12 @@ _SHELL_OWNED = frozenset(
     | {"BASH_VERSINFO", "DIRSTACK", "EPOCHREALTIME", "EPOCHSECONDS", "EUID", "FUNCNAME", "GROUPS"}
     | {"HISTCMD", "LINENO", "OPTIND", "PIPESTATUS", "PPID", "RANDOM", "SECONDS", "SHELLOPTS"}
     | {"SHLVL", "SRANDOM", "UID", "_"}
+)
+
+# What the shipped templates keep for themselves; a task would get their value instead.
+_SCRIPT_OWNED = frozenset(
+    {"line_labels", "module_init", "mpi_plugin", "mpirun_options", "port_try", "secrets_file"}
+    | {"slurmkit", "start_task", "sweep_values"}
 )
 
 
@@ -35,9 +40,19 @@ def choose_env(inputs: Inputs, shape: Shape) -> tuple[tuple[str, str], ...]:
     return tuple(env.items())
 
 
-def shell_owned(name: str) -> bool:
-    """Tell whether bash keeps a variable for itself, so that no script can set it."""
-    return name in _SHELL_OWNED
+def check_secrets(inputs: Inputs) -> None:
+    """Report secrets whose variables would not arrive."""
+    for index, secret in enumerate(inputs.spec.secrets):
+        if reason := why_not_settable(secret.name):
+            message = f"no secret can be in {secret.name}: {reason}"
+            inputs.report(message, key=f"secrets.{index}", code="env-name")
+
+
+def why_not_settable(name: str) -> str:
+    """Return why a script cannot hand a variable on to tasks unchanged; empty when it can."""
+    if name in _SHELL_OWNED:
+        return "bash keeps it for itself"
+    return "the batch script uses a variable of that name" if name in _SCRIPT_OWNED else ""
 
 
 def _defaults(kind: Kind, shape: Shape) -> dict[str, str]:
@@ -50,14 +65,7 @@ def _defaults(kind: Kind, shape: Shape) -> dict[str, str]:
 
 
 def _check(inputs: Inputs, key: str, layer: dict[str, str]) -> None:
-    for name, value in layer.items():
-        where = f"{key}.{name}"
-        if not ENV_NAME.fullmatch(name):
-            message = f"{name!r} is not a variable name; use letters, digits and '_'"
-            inputs.report(message, key=key, code="env-name")
-        elif shell_owned(name):
-            message = f"bash keeps {name} for itself, so a job cannot set it"
-            inputs.report(message, key=where, code="env-name")
-        if "\0" in value:
-            message = "holds a NUL byte, which no environment variable can carry"
-            inputs.report(message, key=where, code="env-value")
+    for name in layer:
+        if reason := why_not_settable(name):
+            message = f"a job cannot set {name}: {reason}"
+            inputs.report(message, key=f"{key}.{name}", code="env-name")

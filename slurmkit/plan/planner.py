@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from slurmkit.errors import InvalidInputError
 from slurmkit.plan.container import choose_container
 from slurmkit.plan.directives import choose_directives, unresolved, wants_warning
-from slurmkit.plan.environment import choose_env
+from slurmkit.plan.environment import check_secrets, choose_env
 from slurmkit.plan.inputs import Context, Inputs
 from slurmkit.plan.model import Modules, Plan, Software, Sweep
 from slurmkit.plan.shape import choose_shape
@@ -35,6 +35,7 @@ def make_plan(spec: JobSpec, site: Site, limits: "Limits | None", context: Conte
     inputs = Inputs(spec, site, limits, context, problems=[])
     shape = choose_shape(inputs)
     env = choose_env(inputs, shape)
+    check_secrets(inputs)
     sweep = _sweep(spec)
     workdir = path_word(spec.launch.workdir or ".", context.base_dir)
     variables = [name for name, _ in env] + [name for name, _ in (sweep.axes if sweep else ())]

@@ -372,6 +372,9 @@ def test_working_folder_and_run_directory_are_mounted_unless_the_job_does() -> N
         ({}, {"sbatch": ["mail-type=END"]}, {}, "site.sbatch.0"),
         ({}, {}, {"run_dir": "/runs/a\\b"}, "name"),
         ({"env": {"UID": "1"}}, {}, {}, "env.UID"),
+        ({"env": {"slurmkit": "1"}}, {}, {}, "env.slurmkit"),
+        ({}, {"env": {"start_task": "1"}}, {}, "site.env.start_task"),
+        ({"secrets": ["A", "UID"]}, {}, {}, "secrets.1"),
         (
             {"launch": {"kind": "mpi", "launcher": "mpirun", "command": ["x"]},
              "software": {"container": {"image": "a", "runtime": "pyxis"}}},

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 
-from slurmkit.plan.environment import shell_owned
+from slurmkit.plan.environment import why_not_settable
 
 
 def _bash(script: str, *args: str) -> subprocess.CompletedProcess[str]:
@@ -17,4 +17,4 @@ def test_no_variable_of_bash_is_lost_on_its_way_to_a_program() -> None:
     script = 'export "$1=some value" && exec "$2"'
     lost = {name for name in names if f"{name}=some value" not in _bash(script, name, env).stdout}
     assert len(names) > 30
-    assert {name for name in lost if not shell_owned(name)} == set()
+    assert {name for name in lost if not why_not_settable(name)} == set()

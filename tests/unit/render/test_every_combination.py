@@ -1,6 +1,7 @@
 """Scripts of every valid kind, launcher, software, container and array, before real tools."""
 
 import itertools
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
+from slurmkit.plan.environment import why_not_settable
 from slurmkit.render.scan import directives_after_command
 
 _KINDS = [
@@ -117,6 +119,17 @@ def test_directives_come_first_and_no_line_is_long(scripts: dict[str, Path]) -> 
 def test_only_scripts_that_are_not_portable_need_slurmkit(scripts: dict[str, Path]) -> None:
     for name, path in scripts.items():
         assert ("slurmkit" in path.read_text().lower()) != name.endswith("_portable"), name
+
+
+def test_no_variable_of_the_script_hides_one_of_the_job(scripts: dict[str, Path]) -> None:
+    """What a script assigns without ``export`` would replace a job's variable of that name."""
+    assigned: set[str] = set()
+    for path in scripts.values():
+        text = re.sub(r"start_task='[^']*'", "start_task=x", path.read_text())
+        assigned |= set(re.findall(r"^ *(?!export)([A-Za-z_]\w*)=", text, re.MULTILINE))
+        assigned |= set(re.findall(r"\bfor (?:\(\()?(\w+)", text))
+    free = {name for name in assigned if not why_not_settable(name)}
+    assert free == {"MASTER_PORT"}  # exported below, and reserved in job files
 
 
 @settings(max_examples=30)
