@@ -65,5 +65,5 @@ EXAMPLES: dict[str, object] = {
     "affinity": "strict",
     "affinity.mode": "strict",
     "affinity.policy": "spread",
-    "sbatch": ["--mail-type=END", "--mail-user=ada@example.org"],
+    "sbatch": ["--mail-type=END", "--mail-user=you@example.org"],
 }
