@@ -19,7 +19,7 @@ class PathFact:
         near: a name in the same folder that looks like it; empty for none.
         node_local: True when it lies where every machine has its own files, such as /tmp.
         file_system: type of the file system, such as ``nfs4``; empty when unknown.
-        denied: True when this user may not read it (or enter it, or run it).
+        denied: True when this user may not read the file or enter the folder.
     """
 
     key: str

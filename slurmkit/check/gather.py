@@ -125,9 +125,11 @@ def _paths(job: Job, plan: Plan, systems: FileSystems) -> list[PathFact]:
 def _programs(job: Job, plan: Plan) -> list[ProgramFact]:
     """Look for what the script starts; what is inside an image is not looked for."""
     workdir = as_path(plan.workdir) or job.base_dir
-    search = _search_path(job, plan)
+    search = _search_path(plan)
     launch, container = job.spec.launch, plan.container
     wanted: list[tuple[str, str]] = []
+    if job.spec.software.conda is not None and "CONDA_EXE" not in os.environ:
+        wanted.append(("software.conda", "conda"))
     if launch.launcher == "mpirun":
         wanted.append(("launch.launcher", "mpirun"))
     if container is not None and container.runtime == "apptainer":
@@ -140,14 +142,14 @@ def _programs(job: Job, plan: Plan) -> list[ProgramFact]:
     return [probes.program_fact(key, name, workdir, search) for key, name in wanted]
 
 
-def _search_path(job: Job, plan: Plan) -> list[str]:
+def _search_path(plan: Plan) -> list[str]:
     """Return where the batch script looks for programs: what it activates comes first."""
     folders = []
     for word in (plan.software.venv, plan.software.conda):
         path = as_path(word) if word is not None else None
         if path is not None and path.is_absolute():
             folders.append(str(path / "bin"))
-    given = job.spec.env.get("PATH", "").split(os.pathsep)
+    given = dict(plan.env).get("PATH", "").split(os.pathsep)
     if not SYSTEM_DIRS.intersection(given):  # the default, or a mistake that env-path names
         given += os.environ.get("PATH", os.defpath).split(os.pathsep)
     return folders + [folder for folder in given if folder]

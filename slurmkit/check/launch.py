@@ -17,7 +17,7 @@ _MAX_STRING_BYTES = 128 * 1024
 )
 def env_path(subject: Subject) -> Problems:
     """Find a PATH under which the script itself cannot go on."""
-    value = subject.spec.env.get("PATH")
+    value = dict(subject.plan.env).get("PATH")
     if value is not None and not SYSTEM_DIRS & set(value.split(":")):
         yield subject.problem(
             "env.PATH",

@@ -15,7 +15,7 @@ from slurmkit.spec.models import SecretSource
 def path_fact(key: str, path: Path, systems: FileSystems) -> PathFact:
     """Look at a path that must exist."""
     if path.is_dir():
-        denied = not os.access(path, os.R_OK | os.X_OK)
+        denied = not os.access(path, os.X_OK)
         return _fact(key, path, "folder", systems, denied=denied)
     if path.exists():
         return _fact(key, path, "file", systems, denied=not os.access(path, os.R_OK))

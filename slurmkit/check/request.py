@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from slurmkit import hostlist
 from slurmkit.plan.model import Plan, Shape
-from slurmkit.spec.models import array_indices
 from slurmkit.units import parse_duration_s, parse_size_mib
 
 
@@ -49,8 +48,7 @@ def request_of(plan: Plan) -> Request:
     """Read what the plan's directives ask for."""
     # Lines that people wrote hold no option that a key stands for: those are refused before.
     options = {directive.option: directive.value for directive in plan.directives}
-    array = options.get("--array")
-    indices = _indices(array)
+    indices = _indices(options.get("--array"))
     cpus = plan.shape.tasks_per_node * plan.shape.cpus_per_task
     return Request(
         options=options,
@@ -61,13 +59,19 @@ def request_of(plan: Plan) -> Request:
         memory_mib=_mib(options.get("--mem")) or _mib(options.get("--mem-per-cpu")) * cpus,
         hosts=tuple(_hosts(options.get("--nodelist"))),
         excluded=frozenset(_hosts(options.get("--exclude"))),
-        array_size=len(indices),
-        array_max=indices[-1] if indices else 0,
+        array_size=sum(len(span) for span in indices),
+        array_max=max((span[-1] for span in indices), default=0),
     )
 
 
-def _indices(array: str | None) -> list[int]:
-    return array_indices(array.partition("%")[0]) if array else []
+def _indices(array: str | None) -> list[range]:
+    """Return the ranges of ``0-9:2,12%4``, not their numbers: there may be millions."""
+    spans = []
+    for item in array.partition("%")[0].split(",") if array else []:
+        span, _, step = item.partition(":")
+        first, _, last = span.partition("-")
+        spans.append(range(int(first), int(last or first) + 1, int(step or 1)))
+    return spans
 
 
 def _seconds(time: str | None) -> int | None:

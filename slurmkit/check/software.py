@@ -1,6 +1,6 @@
 """Checks of what the program needs on disk: folders, programs, environments, images, modules."""
 
-from slurmkit.check.facts import PathFact
+from slurmkit.check.facts import PathFact, ProgramFact
 from slurmkit.check.registry import About, Problems, local
 from slurmkit.check.subject import Subject
 
@@ -18,12 +18,18 @@ def _near(fact: PathFact) -> str:
     return f"Did you mean {fact.near!r}?" if fact.near else ""
 
 
-def _maybe_elsewhere(subject: Subject, name: str) -> bool:
-    """Tell whether a program that is not here may be there where the job runs."""
+def _is_loaded(subject: Subject, fact: ProgramFact) -> bool:
+    """Tell whether something that the script loads first may bring a program that is not here."""
     software = subject.spec.software
-    loaded = software.modules or software.setup or software.conda or subject.site.modules.default
-    on_nodes = name in _OF_COMPUTE_NODES or name.startswith(_OF_THE_SYSTEM)
-    return bool(loaded) or on_nodes
+    if subject.plan.software.modules is not None:
+        return True
+    # conda is started before the environment is activated and the lines under setup run.
+    return fact.key != "software.conda" and bool(software.setup or software.conda)
+
+
+def _is_on_nodes(fact: ProgramFact) -> bool:
+    """Tell whether compute nodes may well have a program that this machine lacks."""
+    return fact.name in _OF_COMPUTE_NODES or fact.name.startswith(_OF_THE_SYSTEM)
 
 
 @local(
@@ -57,7 +63,7 @@ def workdir_missing(subject: Subject) -> Problems:
 def program_missing(subject: Subject) -> Problems:
     """Find programs without which every task ends with exit code 127."""
     for fact in subject.facts.programs:
-        if fact.found or _maybe_elsewhere(subject, fact.name):
+        if fact.found or _is_loaded(subject, fact) or _is_on_nodes(fact):
             continue
         near = f"Did you mean {fact.near!r}? " if fact.near else ""
         if "/" in fact.name:
@@ -77,7 +83,7 @@ def program_missing(subject: Subject) -> Problems:
 @local(
     About(
         "program-elsewhere",
-        "A program that is not here is brought by modules, conda, setup or the compute nodes.",
+        "Programs of the system and of GPU drivers are here, or else on the compute nodes.",
         "'nvidia-smi' is not on this machine; the job fails unless the compute nodes have it",
         warning=True,
     )
@@ -85,11 +91,8 @@ def program_missing(subject: Subject) -> Problems:
 def program_elsewhere(subject: Subject) -> Problems:
     """Say what could not be looked for."""
     for fact in subject.facts.programs:
-        if fact.found or not _maybe_elsewhere(subject, fact.name):
-            continue
-        software = subject.spec.software
-        if software.modules or software.setup or software.conda or subject.site.modules.default:
-            # What modules bring is not known before they are loaded: no reason for a warning.
+        # What modules bring is not known before they are loaded: no reason for a warning.
+        if fact.found or _is_loaded(subject, fact) or not _is_on_nodes(fact):
             continue
         yield subject.problem(
             fact.key,
@@ -168,25 +171,36 @@ def venv_missing(subject: Subject) -> Problems:
 @local(
     About(
         "conda-missing",
-        "The conda environment exists.",
-        "there is no conda environment 'torhc'",
+        "The conda environment exists when it is a folder.",
+        "there is no conda environment /home/mary/envs/torhc",
     )
 )
 def conda_missing(subject: Subject) -> Problems:
-    """Find environments that cannot be activated; modules may bring their own."""
-    fact, name = subject.facts.path("software.conda"), subject.spec.software.conda
-    if name is None or subject.spec.software.modules:
-        return
+    """Find environments that cannot be activated."""
+    fact = subject.facts.path("software.conda")
     if fact is not None and fact.kind != "folder":
         hint = _near(fact) or "`conda env list` shows them."
-        yield subject.problem("software.conda", f"there is no conda environment {fact.path}", hint)
-    elif fact is None and subject.facts.conda_found is False:
-        near = subject.facts.conda_near
-        yield subject.problem(
-            "software.conda",
-            f"there is no conda environment {name!r}",
-            f"Did you mean {near!r}?" if near else "`conda env list` shows them.",
-        )
+        yield subject.problem(fact.key, f"there is no conda environment {fact.path}", hint)
+
+
+@local(
+    About(
+        "conda-unknown",
+        "The conda environment is known by its name; modules may bring a conda of their own.",
+        "there is no conda environment 'torhc' where conda has them on this machine",
+        warning=True,
+    )
+)
+def conda_unknown(subject: Subject) -> Problems:
+    """Find names that are probably wrong; settings of conda may add folders to look in."""
+    name, near = subject.spec.software.conda, subject.facts.conda_near
+    if name is None or subject.facts.conda_found is not False or subject.plan.software.modules:
+        return
+    yield subject.problem(
+        "software.conda",
+        f"there is no conda environment {name!r} where conda has them on this machine",
+        f"Did you mean {near!r}?" if near else "`conda env list` shows them.",
+    )
 
 
 @local(

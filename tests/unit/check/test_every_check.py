@@ -231,6 +231,12 @@ CASES = {
         },
     ),
     "conda-missing": Case(
+        "software:\n  conda: ./envs/torhc #!\n",
+        machine={
+            "paths": (PathFact("software.conda", "/home/mary/envs/torhc", "missing", "torch"),)
+        },
+    ),
+    "conda-unknown": Case(
         "software:\n  conda: torhc #!\n", machine={"conda_found": False, "conda_near": "torch"}
     ),
     "image-missing": Case(

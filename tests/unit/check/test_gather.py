@@ -249,6 +249,24 @@ class TestModules:
         assert not module_command("/no/such/file", {"BASH_FUNC_module%%": "() { :; }"})
 
 
+def test_conda_itself_is_looked_for(
+    look: Look,
+    problems: Callable[[str], list[Problem]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CONDA_EXE", raising=False)
+    monkeypatch.setenv("PATH", str(executable(tmp_path / "bin" / "hostname").parent))
+    assert [problem.message for problem in problems("software: {conda: torch}\n")] == [
+        "there is no program 'conda' on PATH"
+    ]
+    executable(tmp_path / "bin" / "conda")
+    assert problems("software: {conda: torch}\n") == []
+    monkeypatch.setenv("CONDA_EXE", "/opt/conda/bin/conda")
+    names = [program.name for program in look("software: {conda: torch}\n").programs]
+    assert names == ["hostname"]
+
+
 def test_conda_environments(tmp_path: Path) -> None:
     (tmp_path / "conda" / "envs" / "torch").mkdir(parents=True)
     (tmp_path / ".conda").mkdir()
