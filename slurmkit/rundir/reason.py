@@ -11,6 +11,8 @@ _EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(: .*)?$")
 # What Slurm writes into rank 0's stream when it ends a step: the consequence, not the reason.
 # (22.05 begins it with its name, 26.05 with the time.)
 _STEP_CANCELLED = re.compile(r"^(slurmstepd\S*:|\[\S+\]) error: \*\*\* (STEP|JOB) ")
+# The stack that Open MPI prints when a signal ends a rank; the signal is known without it.
+_MPI_STACK = re.compile(r"^\[[\w.-]+:\d+\] (\*\*\* |\[ ?\d+\] |Signal)")
 _MAX_LINE = 400
 _LAST_LINES = 3
 
@@ -29,8 +31,12 @@ def reason_from_log(data: bytes) -> str:
     lines = [
         _RANK_PREFIX.sub("", line.rstrip("\r").rpartition("\r")[2]) for line in text.split("\n")
     ]
-    said = [_cut(line) for line in lines if line.strip() and not _STEP_CANCELLED.match(line)]
+    said = [_cut(line) for line in lines if line.strip() and not _is_aftermath(line)]
     return _exception(lines) or "\n".join(said[-_LAST_LINES:])
+
+
+def _is_aftermath(line: str) -> bool:
+    return bool(_STEP_CANCELLED.match(line) or _MPI_STACK.match(line))
 
 
 def _exception(lines: list[str]) -> str:

@@ -46,6 +46,12 @@ _CANCELLED = (
             "2026-11-20T13:25:24 DUE TO TASK FAILURE ***\n",
             "out of patience",
         ),
+        (
+            "giving up\n[node2:00179] *** Process received signal ***\n"
+            "[node2:00179] Signal: Aborted (6)\n[node2:00179] [ 0] /lib/libc.so.6(+0x3c050)[0x7f]\n"
+            "[node2:00179] *** End of error message ***\n",
+            "giving up",
+        ),
         ("", ""),
         ("\n\n", ""),
         ("one\ntwo\nthree\nfour\n", "two\nthree\nfour"),
