@@ -14,10 +14,12 @@ static int world_is_whole(int rank, int size)
 {
     const char *tasks = getenv("SLURM_NTASKS");
 
+    if (tasks == NULL)
+        tasks = getenv("WORLD_SIZE"); /* slurmkit's own count, without Slurm, too */
     if (rank != 0 || tasks == NULL || atoi(tasks) == size)
         return 1;
     fprintf(stderr,
-            "hello: Slurm started %s tasks, but MPI sees a world of %d: they did not meet.\n"
+            "hello: %s tasks were started, but MPI sees a world of %d: they did not meet.\n"
             "    Set launch.mpi to a plugin that your MPI was built for (srun --mpi=list names\n"
             "    those of the cluster), or launch.launcher to mpirun.\n",
             tasks, size);

@@ -76,10 +76,11 @@ def test_hello_mpi_adds_up_over_all_ranks(mpi_hello, clean_env):
     assert "MPI_Allreduce over 3 ranks: 6, as it should be\n" in done.stdout
 
 
-def test_hello_mpi_finds_a_world_that_is_not_what_slurm_started(mpi_hello, clean_env):
-    done = mpirun(mpi_hello, clean_env | {"SLURM_NTASKS": "4"})
+@pytest.mark.parametrize("count", [{"SLURM_NTASKS": "4"}, {"WORLD_SIZE": "4"}])
+def test_hello_mpi_finds_a_world_that_is_not_what_was_started(mpi_hello, clean_env, count):
+    done = mpirun(mpi_hello, clean_env | count)
     assert done.returncode != 0
-    assert "Slurm started 4 tasks, but MPI sees a world of 3" in done.stderr
+    assert "4 tasks were started, but MPI sees a world of 3" in done.stderr
     assert "as it should be" not in done.stdout
 
 
