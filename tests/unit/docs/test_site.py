@@ -35,3 +35,14 @@ def test_every_public_name_is_in_the_python_reference() -> None:
     names = {*slurmkit.__all__, *api.__all__} - {"__version__"}
     documented = set(re.findall(r"slurmkit(?:\.\w+)*\.(\w+)", page))
     assert names <= documented | {"SlurmkitError"}  # every class of slurmkit.errors is there
+
+
+def test_every_variable_of_slurmkit_is_in_the_reference() -> None:
+    page = (ROOT / "docs/reference/environment.md").read_text(encoding="utf-8")
+    sources = [*(ROOT / "slurmkit").rglob("*.py"), *(ROOT / "templates").rglob("*.j2")]
+    used = {
+        name
+        for source in sources
+        for name in re.findall(r"\bSLURMKIT_[A-Z_]*[A-Z]\b", source.read_text(encoding="utf-8"))
+    }
+    assert used == set(re.findall(r"\bSLURMKIT_[A-Z_]*[A-Z]\b", page))
