@@ -65,17 +65,19 @@ def account_missing(subject: Subject, limits: Limits) -> Problems:
 )
 def account_not_in_partition(subject: Subject, partition: PartitionLimits) -> Problems:
     """Find accounts that the partition keeps out; Slurm lets such jobs pend for ever."""
-    limits = subject.limits
-    account = subject.request.value("--account") or (limits.default_account if limits else "")
-    allowed = partition.allow_accounts
-    if not account and allowed is not None and limits is not None and not limits.accounting:
-        # Without accounting no job has an account, so that nobody can use the partition.
+    limits, allowed = subject.limits, partition.allow_accounts
+    if limits is None:
+        return
+    if allowed is not None and not limits.accounting and not limits.accounting_enforced:
+        # Measured on 22.05: "Job's account not known, so it can't use this partition".
         yield subject.problem(
             "resources.account",
-            f"partition {partition.name!r} is for the accounts {listing(allowed)}; "
-            "this job names none",
+            f"partition {partition.name!r} is for the accounts {listing(allowed)}; this cluster "
+            "keeps no accounts, so that no job has one",
             "Name another partition.",
         )
+        return
+    account = subject.request.value("--account") or limits.default_account
     if not account or _may(account, allowed, partition.deny_accounts):
         return
     hint = (

@@ -109,7 +109,7 @@ MISTAKES = {
     # who pays
     "account": Mistake(
         "account-not-in-partition",
-        resources("partition: paid; account: biology #!; time: 5m"),
+        resources("partition: paid; account: physics #!; time: 5m"),
         TAKES,
     ),
     # the cluster

@@ -199,6 +199,20 @@ def test_accounts_and_qos_are_no_error_where_nobody_enforces_them(judge: Judge) 
     assert judge(text, none) == []
 
 
+def test_a_partition_for_accounts_is_closed_where_there_are_none(judge: Judge) -> None:
+    closed: dict[str, Any] = {"partitions": {"batch": {"allow_accounts": frozenset({"physics"})}}}
+    assert judge("resources: {account: physics}", closed) == []
+    none = {**closed, "accounting": False, "accounts": None, "accounting_enforced": frozenset()}
+    found = judge("resources: {account: physics}", none)
+    assert codes(found) == ["account-not-in-partition"]
+    assert "this cluster keeps no accounts" in found[0].message
+
+
+def test_a_large_array_is_counted_and_not_listed(judge: Judge) -> None:
+    assert codes(judge("array: 0-4000000")) == ["array-too-large", "array-over-job-count"]
+    assert judge("array: '0-1000:250,7%2'") == []
+
+
 def test_account_names_are_the_same_in_any_case(judge: Judge) -> None:
     assert judge("resources: {account: Physics}") == []
 
