@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from slurmkit.limits import Limits
 from slurmkit.names import path_component
 from slurmkit.plan.model import Plan
 from slurmkit.plan.planner import Context, make_plan
@@ -15,6 +15,9 @@ from slurmkit.render.renderer import render
 from slurmkit.resources import shipped_dir
 from slurmkit.site.lookup import FoundSite, find_site
 from slurmkit.spec.loader import Job, load
+
+if TYPE_CHECKING:
+    from slurmkit.limits import Limits
 
 __all__ = ["Prepared", "find_site", "load", "prepare", "run_root_of", "template_dirs"]
 
@@ -35,7 +38,7 @@ class Prepared:
 
     job: Job
     found: FoundSite
-    limits: Limits | None
+    limits: "Limits | None"
     plan: Plan
     script: str
     run_root: Path
@@ -46,7 +49,7 @@ def prepare(
     job: Job,
     *,
     site: str | FoundSite | None = None,
-    limits: Limits | None = None,
+    limits: "Limits | None" = None,
     run_id: str | None = None,
     dependencies: Sequence[tuple[str, str]] = (),
     portable: bool = False,

@@ -6,8 +6,9 @@ import sys
 
 def main() -> int:
     """Run the command line that sys.argv holds and return the exit code."""
-    # Pydantic would read the metadata of every installed package for plugins: 10 ms a start.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    from slurmkit.yamlfile.plugins import skip_plugin_search
+
+    skip_plugin_search()
     from slurmkit.cli.app import app
     from slurmkit.cli.output import print_error
     from slurmkit.errors import SlurmkitError

@@ -1,19 +1,17 @@
 """Turns a YAML tree into a pydantic model."""
 
-import sys
-from types import ModuleType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from slurmkit.errors import InvalidInputError
 from slurmkit.yamlfile.nodes import Mapping, Node, Scalar, Sequence, SourceMap
+from slurmkit.yamlfile.plugins import without_plugin_search
 from slurmkit.yamlfile.shapes import Shape, fields_of, shape_of
 
 M = TypeVar("M", bound=BaseModel)
 
 _UNTYPED = Shape(kinds={"text"})
-_PLUGIN_LOADER = "pydantic.plugin._loader"
 
 
 def build(model: type[M], root: Mapping) -> M:
@@ -33,24 +31,10 @@ def build(model: type[M], root: Mapping) -> M:
 
 
 def complete(model: type[BaseModel]) -> None:
-    """Build a model's validator, without pydantic's search for plugins.
-
-    Before its first validator pydantic reads the metadata of every installed distribution to find
-    plugins, none of which concern these models. That takes 17 ms, more than all the rest of
-    reading a job.yaml. Should pydantic look elsewhere one day, the search takes place again.
-    """
-    if model.__pydantic_complete__:
-        return
-    if _PLUGIN_LOADER in sys.modules:
-        model.model_rebuild()
-        return
-    no_plugins = ModuleType(_PLUGIN_LOADER)
-    no_plugins.get_plugins = tuple  # type: ignore[attr-defined]
-    sys.modules[_PLUGIN_LOADER] = no_plugins
-    try:
-        model.model_rebuild()
-    finally:
-        del sys.modules[_PLUGIN_LOADER]
+    """Build a model's validator, without pydantic's search for plugins."""
+    if not model.__pydantic_complete__:
+        with without_plugin_search():
+            model.model_rebuild()
 
 
 def plain(node: Node, shape: Shape) -> Any:
