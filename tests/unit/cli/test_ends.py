@@ -38,12 +38,12 @@ def test_exit_codes(
     assert "Traceback" not in done.stderr
 
 
-def test_a_reader_that_leaves_is_no_error() -> None:
+def test_a_reader_that_leaves_ends_the_program_without_a_word() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = _run("schema", "job", stdout=writing)
     os.close(writing)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (1, "")  # as programs that SIGPIPE ends
 
 
 def test_a_full_disk_is_an_error_and_not_silence() -> None:
