@@ -28,6 +28,9 @@ def up(
     release: Annotated[
         str, typer.Option(help="Whose Slurm: host, or a Debian suite such as trixie or forky.")
     ] = "host",
+    accounting: Annotated[
+        bool, typer.Option("--accounting", help="Add slurmdbd: sacct, accounts, QOS, limits.")
+    ] = False,
     slurmd_timeout: Annotated[
         int, typer.Option(help="Seconds after which Slurm declares a silent node down.")
     ] = 10,
@@ -66,6 +69,7 @@ def up(
         share=share or [],
         slurmd_timeout_s=slurmd_timeout,
         slurm_conf=conf or [],
+        accounting=accounting,
         progress=lambda line: typer.echo(line, err=True),
     )
     option = "" if name == "default" else f" --name {name}"

@@ -2,7 +2,7 @@
 
 from slurmkit.sandbox.cluster import HostStatus, Sandbox
 from slurmkit.sandbox.layout import CONTROLLER, LOGIN
-from slurmkit.sandbox.record import SandboxError, sandbox_names
+from slurmkit.sandbox.record import SandboxError, SandboxUnavailableError, sandbox_names
 from slurmkit.sandbox.teardown import take_down
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "HostStatus",
     "Sandbox",
     "SandboxError",
+    "SandboxUnavailableError",
     "sandbox_names",
     "take_down",
 ]

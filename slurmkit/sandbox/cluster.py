@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from slurmkit.sandbox import (
+    accounting,
     console,
     enter,
     faults,
@@ -21,7 +22,7 @@ from slurmkit.sandbox import (
     shims,
     teardown,
 )
-from slurmkit.sandbox.layout import LOGIN, Layout, Size, check_name, choose_subnet
+from slurmkit.sandbox.layout import DATABASE, LOGIN, Layout, Size, check_name, choose_subnet
 from slurmkit.sandbox.readiness import Progress
 from slurmkit.sandbox.record import SandboxError
 from slurmkit.sandbox.rootfs import HOST_RELEASE
@@ -75,6 +76,7 @@ class Sandbox:
         share: Sequence[Path] = (),
         slurmd_timeout_s: int = 10,
         slurm_conf: Sequence[str] = (),
+        accounting: bool = False,
         progress: Progress = readiness.silent,
     ) -> "Sandbox":
         """Make a sandbox and return when every node is idle; remains of a crashed one go first.
@@ -90,19 +92,23 @@ class Sandbox:
             share: further folders that the hosts see at the same path. The work tree around the
                 current folder, $HOME and the Python in use are always among them.
             slurmd_timeout_s: seconds after which Slurm declares a silent node DOWN.
-            slurm_conf: further lines for slurm.conf.
+            slurm_conf: further lines for slurm.conf; they replace ours about the same keys.
+            accounting: add a host ``dbd`` with MariaDB and slurmdbd, and with it sacct, accounts,
+                QOS, limits and preemption.
             progress: called with one line per step.
 
         Raises:
             UsageError: not root, or impossible arguments.
-            SandboxError: programs are missing, it is up already, or it does not come up; then
-                nothing is left of it, and the message ends with what the daemons said.
+            SandboxUnavailableError: the machine lacks programs, or a release cannot be made.
+            SandboxError: it is up already, or it does not come up; then nothing is left of it, and
+                the message ends with what the daemons said.
         """
         check_name(name)
         size = Size(nodes, gpus, cpus, memory_mib, gpu_type)
         programs.require_root()
         with _usual_umask():
-            root_dir = rootfs.prepare(release, progress)
+            programs.require_namespaces()
+            root_dir = rootfs.prepare(release, progress, accounting=accounting)
             with record.locked(name):
                 _clear_name(name)
                 layout = Layout(
@@ -115,6 +121,7 @@ class Sandbox:
                     shared=shared_folders(share),
                     slurmd_timeout_s=slurmd_timeout_s,
                     slurm_conf=tuple(slurm_conf),
+                    accounting=accounting,
                 )
                 sandbox = cls(layout)
                 try:
@@ -270,6 +277,7 @@ class Sandbox:
             argv,
             cwd=str(Path.cwd()),
             fallback=str(self.shared_dir),
+            announce=True,
             env=console.environment(self.layout),
         )
 
@@ -309,7 +317,12 @@ class Sandbox:
             f"sandbox {self.name}: Slurm {version} on {layout.node_range}, network {layout.subnet}"
         )
         machine.start_room(layout)
-        machine.start_hosts(layout, layout.hosts)
+        if layout.accounting:
+            machine.start_hosts(layout, [DATABASE, LOGIN])
+            accounting.prepare(layout, machine.BOOT_TIMEOUT_S)
+            progress("accounting database up")
+        running = machine.inits(layout)
+        machine.start_hosts(layout, [host for host in layout.hosts if host not in running])
         readiness.wait_usable(layout, layout.nodes, machine.BOOT_TIMEOUT_S, progress)
         record.write_record(layout, record.PHASE_UP)
 

@@ -41,6 +41,7 @@ def enter(
     *,
     cwd: str,
     fallback: str = "",
+    announce: bool = False,
     env: dict[str, str] | None = None,
 ) -> int:
     """Run ``argv`` in the namespaces of process ``pid``; return its wait status.
@@ -54,6 +55,7 @@ def enter(
         argv: program and arguments, found by PATH on the host.
         cwd: folder to run in.
         fallback: folder to run in where the host does not see ``cwd``; empty for none.
+        announce: say so on stderr in that case.
         env: its environment; this process's own by default.
     """
     libc = ctypes.CDLL(None, use_errno=True)
@@ -68,7 +70,9 @@ def enter(
             _call(libc.prctl, _PR_SET_PDEATHSIG, int(signal.SIGKILL))
             for kind, flag in _NAMESPACES:
                 _call(libc.setns, handles[kind], flag)
-            _change_folder(cwd, fallback)
+            if _change_folder(cwd, fallback) and announce:
+                sys.stderr.write(f"note: {cwd} is not shown on this host; running in {fallback}\n")
+                sys.stderr.flush()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             # Python ignores these two; a program expects the default.
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -92,7 +96,8 @@ def _call(function: Callable[[int, int], int], first: int, second: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
-def _change_folder(cwd: str, fallback: str) -> None:
+def _change_folder(cwd: str, fallback: str) -> bool:
+    """Change the folder; return whether it had to be the other one."""
     try:
         os.chdir(cwd)
     except OSError as error:
@@ -100,6 +105,8 @@ def _change_folder(cwd: str, fallback: str) -> None:
             reason = f"folder {cwd} is not shown on this host (see slurmkit sandbox up --share)"
             raise OSError(error.errno, reason) from error
         os.chdir(fallback)
+        return True
+    return False
 
 
 def _shadow(child: int, watched: set[signal.Signals]) -> int:

@@ -11,6 +11,7 @@ from slurmkit.errors import UsageError
 
 CONTROLLER = "ctl"
 LOGIN = "login"
+DATABASE = "dbd"
 MAX_NODES = 1000
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
@@ -18,6 +19,7 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 _POOL = ipaddress.IPv4Network("10.96.0.0/12")
 _PREFIX = 22
 _FIRST_NODE = 16
+_SERVICE_OFFSETS = {CONTROLLER: 2, LOGIN: 3, DATABASE: 4}
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Layout:
         shared: folders that every host sees at the same path.
         slurmd_timeout_s: seconds after which a silent node is DOWN.
         slurm_conf: further lines of slurm.conf, verbatim.
+        accounting: whether a host with slurmdbd and its database is among the hosts.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Layout:
     shared: tuple[Path, ...] = ()
     slurmd_timeout_s: int = 10
     slurm_conf: tuple[str, ...] = ()
+    accounting: bool = False
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -85,8 +89,8 @@ class Layout:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Names of all hosts: controller, login host, nodes."""
-        return (CONTROLLER, LOGIN, *self.nodes)
+        """Names of all hosts: controller, login host, database if there is one, nodes."""
+        return (CONTROLLER, LOGIN, *([DATABASE] if self.accounting else []), *self.nodes)
 
     @property
     def node_range(self) -> str:
@@ -95,10 +99,9 @@ class Layout:
 
     def address(self, host: str) -> str:
         """Return the IPv4 address of a host."""
-        if host.startswith("node"):
+        offset = _SERVICE_OFFSETS.get(host)
+        if offset is None:
             offset = _FIRST_NODE + int(host.removeprefix("node"))
-        else:
-            offset = 2 + self.hosts.index(host)
         return str(self.subnet[offset])
 
     @property

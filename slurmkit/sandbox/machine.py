@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from slurmkit.sandbox import processes, record, scripts, shims, slurm_conf
-from slurmkit.sandbox.layout import CONTROLLER, LOGIN, Layout
+from slurmkit.sandbox.layout import CONTROLLER, DATABASE, LOGIN, Layout
 from slurmkit.sandbox.record import SandboxError
 
 BOOT_TIMEOUT_S = 30.0
@@ -41,6 +41,10 @@ def write_files(layout: Layout, version: tuple[int, int]) -> None:
     (etc / "slurm" / "gres.conf").write_text(slurm_conf.gres_conf(layout))
     (etc / "slurm" / "cgroup.conf").write_text(slurm_conf.cgroup_conf(version))
     (etc / "slurm" / "plugstack.conf").write_text("")
+    if layout.accounting:
+        path = etc / "slurm" / "slurmdbd.conf"
+        path.touch(0o600)  # slurmdbd refuses one that others may read
+        path.write_text(slurm_conf.slurmdbd_conf(layout))
     layout.slurm_conf_path.write_text(slurm_conf.slurm_conf(layout))
     layout.room_script.write_text(scripts.room_script(layout))
     (layout.state_dir / "net.batch").write_text(scripts.network_batch(layout))
@@ -68,19 +72,20 @@ def start_room(layout: Layout) -> None:
     Raises:
         SandboxError: one of them failed; the message says why.
     """
-    process = subprocess.Popen(
-        [
-            *("unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork"),
-            *("--kill-child", "--propagation", "private"),
-            *("/bin/sh", str(layout.room_script)),
-        ],
-        cwd="/",
-        env=DAEMON_ENV,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with (layout.log_dir / "room.log").open("a") as log:
+        process = subprocess.Popen(
+            [
+                *("unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork"),
+                *("--kill-child", "--propagation", "private"),
+                *("/bin/sh", str(layout.room_script)),
+            ],
+            cwd="/",
+            env=DAEMON_ENV,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     deadline = time.monotonic() + BOOT_TIMEOUT_S
     while not layout.room_ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:
@@ -173,6 +178,7 @@ def log_tails(layout: Layout, hosts: Sequence[str]) -> str:
         own = {
             "room": [logs / "room.log", layout.munge_dir / "log"],
             CONTROLLER: [logs / "slurmctld.log", layout.host_dir(host) / "console.log"],
+            DATABASE: [logs / "slurmdbd.log", layout.host_dir(host) / "console.log"],
         }
         default = [logs / f"slurmd-{host}.log", layout.host_dir(host) / "console.log"]
         for path in own.get(host, default):

@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slurmkit.errors import UsageError
-from slurmkit.sandbox.record import SandboxError
+from slurmkit.sandbox.record import SandboxError, SandboxUnavailableError
 from slurmkit.sandbox.scripts import PATH
 
 # Program -> the Debian package that brings it.
 _PACKAGES = {
     "debootstrap": "debootstrap",
     "hostname": "hostname",
+    "mariadb-install-db": "mariadb-server-core",
+    "mariadbd": "mariadb-server-core",
+    "my_print_defaults": "mariadb-client-core",
     "ip": "iproute2",
     "mount": "mount",
     "munged": "munge",
@@ -26,6 +29,7 @@ _PACKAGES = {
     "sinfo": "slurm-client",
     "slurmctld": "slurmctld",
     "slurmd": "slurmd",
+    "slurmdbd": "slurmdbd",
     "unshare": "util-linux",
 }
 # What makes the namespaces, and what runs in them from this machine's own root file system.
@@ -34,6 +38,7 @@ HOST_PROGRAMS = (
     *("unshare", "nsenter", "setsid", "mount", "ip", "hostname"),
     *("munged", "slurmctld", "slurmd", "sbatch", "sinfo"),
 )
+ACCOUNTING_PROGRAMS = ("mariadb-install-db", "my_print_defaults", "mariadbd", "slurmdbd")
 
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 
@@ -48,13 +53,26 @@ def require_root() -> None:
 
 
 def require_programs(programs: Sequence[str]) -> None:
-    """Raise a SandboxError that names what is missing and the Debian packages that bring it."""
+    """Raise a SandboxUnavailableError that names missing programs and the packages they are in."""
     missing = [name for name in programs if not shutil.which(name, path=PATH)]
     if missing:
         packages = sorted({_PACKAGES[name] for name in missing})
-        raise SandboxError(
+        raise SandboxUnavailableError(
             f"programs missing on this machine: {', '.join(missing)}",
             hint=f"on Debian: apt-get install {' '.join(packages)}",
+        )
+
+
+def require_namespaces() -> None:
+    """Raise a SandboxUnavailableError unless the kernel lets us make namespaces."""
+    command = ["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "true"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=20, check=False, env={"PATH": PATH}
+    )
+    if done.returncode != 0:
+        raise SandboxUnavailableError(
+            f"this root may make no namespaces: {done.stderr.strip()}",
+            hint="in a container: start it with --privileged",
         )
 
 

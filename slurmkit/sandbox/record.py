@@ -22,6 +22,10 @@ class SandboxError(SlurmkitError):
     """A sandbox could not be made, reached or removed."""
 
 
+class SandboxUnavailableError(SandboxError):
+    """This machine lacks something that a sandbox needs; nothing has been started."""
+
+
 def sandbox_root() -> Path:
     """Return the folder with the state of all sandboxes; $SLURMKIT_SANDBOX_ROOT overrides it."""
     return Path(os.environ.get("SLURMKIT_SANDBOX_ROOT") or "/var/lib/slurmkit/sandbox")
@@ -51,6 +55,7 @@ def write_record(layout: Layout, phase: str) -> None:
         "shared": [str(path) for path in layout.shared],
         "slurmd_timeout_s": layout.slurmd_timeout_s,
         "slurm_conf": list(layout.slurm_conf),
+        "accounting": layout.accounting,
     }
     path = layout.state_dir / _RECORD
     temporary = path.with_suffix(".tmp")
@@ -75,6 +80,7 @@ def read_record(name: str) -> tuple[Layout, str] | None:
         shared=tuple(Path(path) for path in record["shared"]),
         slurmd_timeout_s=record["slurmd_timeout_s"],
         slurm_conf=tuple(record["slurm_conf"]),
+        accounting=record.get("accounting", False),
     )
     return layout, record["phase"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from slurmkit.errors import UsageError
 from slurmkit.sandbox import apt_sources, programs
-from slurmkit.sandbox.record import SandboxError
+from slurmkit.sandbox.record import SandboxUnavailableError
 
 HOST_RELEASE = "host"
 
@@ -30,6 +30,7 @@ _PACKAGES = (
     "slurmctld",
     "slurmd",
 )
+_ACCOUNTING_PACKAGES = ("mariadb-client-core", "mariadb-server-core", "slurmdbd")
 # One script serves every suite since usr was merged; debootstrap 1.0.128 has none named forky.
 _SCRIPT = Path("/usr/share/debootstrap/scripts/sid")
 _SUITE = re.compile(r"[a-z]{3,20}")
@@ -42,21 +43,34 @@ def cache_dir() -> Path:
     return Path(os.environ.get("SLURMKIT_CACHE") or "/var/cache/slurmkit") / "rootfs"
 
 
-def rootfs_dir(suite: str) -> Path:
+def packages(*, accounting: bool) -> list[str]:
+    """Return the packages that a root file system has beyond the essential ones."""
+    return sorted([*_PACKAGES, *(_ACCOUNTING_PACKAGES if accounting else ())])
+
+
+def rootfs_dir(suite: str, *, accounting: bool = False) -> Path:
     """Return where the root file system of a suite is kept; another package list, another place."""
-    digest = hashlib.sha256(" ".join(_PACKAGES).encode()).hexdigest()
+    digest = hashlib.sha256(" ".join(packages(accounting=accounting)).encode()).hexdigest()
     return cache_dir() / f"{suite}-{digest[:8]}"
 
 
-def prepare(release: str, progress: Callable[[str], None]) -> Path | None:
+def prepare(
+    release: str, progress: Callable[[str], None], *, accounting: bool = False
+) -> Path | None:
     """Return the root file system of a release, made first where it is missing; None for the host.
+
+    Args:
+        release: ``host`` or the name of a suite.
+        progress: called with one line per step.
+        accounting: whether slurmdbd and its database shall be in it, too.
 
     Raises:
         UsageError: ``release`` is no name of a suite.
-        SandboxError: programs are missing, or debootstrap failed.
+        SandboxUnavailableError: programs are missing, or debootstrap failed.
     """
     if release == HOST_RELEASE:
-        programs.require_programs(programs.HOST_PROGRAMS)
+        more = programs.ACCOUNTING_PROGRAMS if accounting else ()
+        programs.require_programs([*programs.HOST_PROGRAMS, *more])
         return None
     if not _SUITE.fullmatch(release):
         raise UsageError(
@@ -64,12 +78,12 @@ def prepare(release: str, progress: Callable[[str], None]) -> Path | None:
             hint="use host for this machine's Slurm, trixie for 24.11 or forky for 26.05",
         )
     programs.require_programs(programs.NAMESPACE_PROGRAMS)
-    target = rootfs_dir(release)
+    target = rootfs_dir(release, accounting=accounting)
     if not target.is_dir():
         programs.require_programs(["debootstrap", "setpriv"])
         with _locked(release):
             if not target.is_dir():  # somebody else may have made it while we waited
-                _make(release, target, progress)
+                _make(release, packages(accounting=accounting), target, progress)
     return target
 
 
@@ -82,7 +96,9 @@ def _locked(suite: str) -> Iterator[None]:
         yield
 
 
-def _make(suite: str, target: Path, progress: Callable[[str], None]) -> None:
+def _make(
+    suite: str, include: Sequence[str], target: Path, progress: Callable[[str], None]
+) -> None:
     """Run debootstrap into a temporary folder and rename it: a cached one is always complete."""
     temporary = target.with_name(f".{target.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)  # of one that was interrupted
@@ -90,10 +106,10 @@ def _make(suite: str, target: Path, progress: Callable[[str], None]) -> None:
     progress(f"making a root file system of Debian {suite}, once; this takes about a minute")
     started = time.monotonic()
     try:
-        code = _run(_command(suite, temporary), log, progress)
+        code = _run(_command(suite, include, temporary), log, progress)
         if code != 0:
             said = "\n  ".join(log.read_text(errors="replace").splitlines()[-8:])
-            raise SandboxError(
+            raise SandboxUnavailableError(
                 f"debootstrap of {suite} ended with {code}:\n  {said}",
                 hint=f"the whole log is in {log}; is the package mirror reachable?",
             )
@@ -106,7 +122,7 @@ def _make(suite: str, target: Path, progress: Callable[[str], None]) -> None:
     progress(f"made {target} in {time.monotonic() - started:.0f} s")
 
 
-def _command(suite: str, target: Path) -> list[str]:
+def _command(suite: str, include: Sequence[str], target: Path) -> list[str]:
     mirror = apt_sources.debian_mirror()
     return [
         # It dies with us, and with it, in its own pid and mount namespaces, whatever a package
@@ -114,7 +130,7 @@ def _command(suite: str, target: Path) -> list[str]:
         *("setpriv", "--pdeathsig", "KILL"),
         *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
         *("--propagation", "private", "debootstrap", "--variant=minbase"),
-        f"--include={','.join(_PACKAGES)}",
+        f"--include={','.join(include)}",
         *(suite, str(target), *([mirror] if mirror else []), *([str(_SCRIPT)] if mirror else [])),
     ]
 
@@ -136,7 +152,7 @@ def _run(command: Sequence[str], log: Path, progress: Callable[[str], None]) -> 
                 file.write(line)
                 now = time.monotonic()
                 if now > deadline:
-                    raise SandboxError(f"debootstrap took more than {_TIMEOUT_S:.0f} s")
+                    raise SandboxUnavailableError(f"debootstrap took more than {_TIMEOUT_S:.0f} s")
                 if line.startswith("I: ") and now - reported > _REPORT_EVERY_S:
                     reported = now
                     progress(f"  {line.removeprefix('I: ').strip()}")

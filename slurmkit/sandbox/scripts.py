@@ -4,7 +4,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from slurmkit.sandbox.layout import CONTROLLER, LOGIN, Layout
+from slurmkit.sandbox.layout import CONTROLLER, DATABASE, LOGIN, Layout
 
 # Folders that every host has for itself.
 PRIVATE_DIRS = (Path("/tmp"), Path("/run"), Path("/dev/shm"))  # noqa: S108
@@ -192,6 +192,7 @@ def host_script(layout: Layout, host: str) -> str:
             f" broadcast {layout.subnet.broadcast_address} dev eth0\n",
             "link set eth0 up\n",
             "EOF\n",
+            _database(layout) if host == DATABASE else "",
             f"{daemon_name(host)} -D &\n" if daemon_name(host) else "",
             f": >{_q(layout.host_ready(host))}\n",
             _REAP_FOR_EVER,
@@ -201,7 +202,29 @@ def host_script(layout: Layout, host: str) -> str:
 
 def daemon_name(host: str) -> str:
     """Return the daemon that a host runs; empty for none."""
-    return {CONTROLLER: "slurmctld", LOGIN: ""}.get(host, "slurmd")
+    daemons = {CONTROLLER: "slurmctld", LOGIN: "", DATABASE: "slurmdbd"}
+    return daemons.get(host, "slurmd")
+
+
+def _database(layout: Layout) -> str:
+    """MariaDB for slurmdbd: at the usual socket, which is private here, and on no port.
+
+    It is small and leaves writing to the kernel: what it has committed survives a killed host, and
+    no database outlives its sandbox.
+    """
+    data = _q(layout.state_dir / "database")
+    quick = "--innodb-log-file-size=16M --innodb-flush-log-at-trx-commit=2"
+    return (
+        f"if ! [ -d {data} ]; then\n"
+        f"  mariadb-install-db --no-defaults --user=root --datadir={data} --skip-test-db"
+        f" --auth-root-authentication-method=socket --auth-root-socket-user=root {quick}\n"
+        "fi\n"
+        "mkdir /run/mysqld\n"
+        f"mariadbd --no-defaults --user=root --datadir={data} --skip-networking"
+        " --socket=/run/mysqld/mysqld.sock --pid-file=/run/mysqld/mysqld.pid"
+        f" --innodb-buffer-pool-size=64M --innodb-lock-wait-timeout=900 {quick} &\n"
+        "until [ -S /run/mysqld/mysqld.sock ]; do sleep 0.02; done\n"
+    )
 
 
 def _q(path: Path) -> str:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from slurmkit.sandbox.layout import CONTROLLER, Layout
+from slurmkit.sandbox.layout import CONTROLLER, DATABASE, Layout
 
 _REPEATABLE = frozenset({"nodename", "partitionname", "nodeset", "downnodes"})
 _HOSTS_LINE = re.compile(r"^hosts:.*$", re.MULTILINE)
@@ -53,8 +53,7 @@ def slurm_conf(layout: Layout) -> str:
         "# Batch jobs start at once; the default may hold them back for 3 s.",
         "SchedulerParameters=batch_sched_delay=0,sched_interval=10,bf_interval=5",
         "",
-        "AccountingStorageType=accounting_storage/none",
-        "JobAcctGatherType=jobacct_gather/none",
+        *_accounting_lines(layout),
         "JobCompType=jobcomp/filetxt",
         f"JobCompLoc={layout.log_dir / 'jobcomp.log'}",
         "Licenses=matlab:2",
@@ -69,6 +68,45 @@ def slurm_conf(layout: Layout) -> str:
         f"PartitionName=closed Nodes={layout.node_range} State=DOWN",
     ]
     return "\n".join(_with_overrides(lines, layout.slurm_conf)) + "\n"
+
+
+def _accounting_lines(layout: Layout) -> list[str]:
+    if not layout.accounting:
+        return [
+            "AccountingStorageType=accounting_storage/none",
+            "JobAcctGatherType=jobacct_gather/none",
+        ]
+    return [
+        "AccountingStorageType=accounting_storage/slurmdbd",
+        f"AccountingStorageHost={DATABASE}",
+        "# Beside AuthInfo: where munged listens, for what slurmctld sends to slurmdbd.",
+        f"AccountingStoragePass={layout.munge_dir / 'socket'}",
+        "AccountingStorageEnforce=associations,limits,qos",
+        "AccountingStorageTRES=gres/gpu",
+        "JobAcctGatherType=jobacct_gather/linux",
+        "JobAcctGatherFrequency=task=5",
+        "PriorityType=priority/multifactor",
+        "PriorityWeightQOS=1000",
+        "PreemptType=preempt/qos",
+        "PreemptMode=REQUEUE",
+    ]
+
+
+def slurmdbd_conf(layout: Layout) -> str:
+    """Return slurmdbd.conf; the database is on the same host, behind a socket that knows root."""
+    lines = [
+        "AuthType=auth/munge",
+        f"AuthInfo=socket={layout.munge_dir / 'socket'}",
+        f"DbdHost={DATABASE}",
+        "SlurmUser=root",
+        f"LogFile={layout.log_dir / 'slurmdbd.log'}",
+        "PidFile=/run/slurmdbd.pid",
+        "StorageType=accounting_storage/mysql",
+        "StorageHost=localhost",
+        "StorageUser=root",
+        "StorageLoc=slurm",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _with_overrides(lines: list[str], extra: tuple[str, ...]) -> list[str]:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmkit.errors import SlurmkitError
-from slurmkit.sandbox import Sandbox, sandbox_names, take_down
+from slurmkit.sandbox import Sandbox, SandboxUnavailableError, sandbox_names, take_down
 
 _OURS = re.compile(r"test-[a-z]+-(\d+)")
 
@@ -31,7 +30,7 @@ def _make(release: str) -> Iterator[Sandbox]:
         sandbox = Sandbox.up(
             f"test-{release}-{os.getpid()}", nodes=4, gpus=8, cpus=64, release=release
         )
-    except SlurmkitError as error:
+    except SandboxUnavailableError as error:
         pytest.skip(f"no {release} sandbox cluster on this machine: {error.message}")
     try:
         yield sandbox

@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from slurmkit.errors import UsageError
-from slurmkit.sandbox import Sandbox, SandboxError, machine, processes, record, take_down
+from slurmkit.sandbox import (
+    Sandbox,
+    SandboxError,
+    machine,
+    processes,
+    programs,
+    record,
+    take_down,
+)
 
 pytestmark = [
     pytest.mark.slurm,
@@ -311,6 +319,27 @@ def test_the_terminal_comes_along(cluster: Sandbox) -> None:
     )
     assert done.returncode == 0, done.stdout
     assert "/dev/pts/" in done.stdout
+
+
+# -- accounting ---------------------------------------------------------------------------------
+
+
+def test_accounts_limits_and_history(name: str) -> None:
+    try:
+        programs.require_programs(programs.ACCOUNTING_PROGRAMS)
+    except SandboxError as error:
+        pytest.skip(str(error))
+    with Sandbox.up(name, nodes=1, accounting=True) as sandbox:
+        done = sandbox.exec("login", ["srun", "-A", "nobodys", "true"])
+        assert "Invalid account" in done.stderr
+        sandbox.exec("login", ["srun", "-A", "teaching", "--qos=normal", "true"], check=True)
+        history = ["sacct", "-X", "--noheader", "--format=account,state"]
+        seen = "teaching COMPLETED"
+        _wait(lambda: seen in " ".join(sandbox.exec("login", history).stdout.split()))
+        sandbox.kill("dbd")
+        assert sandbox.exec("login", ["srun", "true"]).returncode == 0, "Slurm runs on without it"
+        sandbox.heal("dbd")
+        _wait(lambda: seen in " ".join(sandbox.exec("login", history).stdout.split()))
 
 
 # -- faults ------------------------------------------------------------------------------------

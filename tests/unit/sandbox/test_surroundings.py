@@ -13,7 +13,7 @@ from slurmkit.errors import UsageError
 from slurmkit.sandbox import enter, programs, record, rootfs, scripts, shims
 from slurmkit.sandbox.apt_sources import debian_mirror
 from slurmkit.sandbox.layout import Layout, Size
-from slurmkit.sandbox.record import SandboxError
+from slurmkit.sandbox.record import SandboxUnavailableError
 from slurmkit.sandbox.surroundings import outermost, work_tree
 
 DEB822 = """\
@@ -79,7 +79,7 @@ def test_missing_programs_name_their_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(programs, "PATH", str(tmp_path))
-    with pytest.raises(SandboxError) as caught:
+    with pytest.raises(SandboxUnavailableError) as caught:
         programs.require_programs(programs.HOST_PROGRAMS)
     assert "slurmctld, slurmd" in caught.value.message
     for package in ("munge", "slurmd", "slurm-client", "iproute2", "util-linux"):

@@ -1,0 +1,54 @@
+"""Accounts, users and QOS of a sandbox with an accounting database; the wait for it."""
+
+import subprocess
+import time
+
+from slurmkit.sandbox import console, machine, processes
+from slurmkit.sandbox.layout import DATABASE, LOGIN, Layout
+from slurmkit.sandbox.record import SandboxError
+
+_SLURMDBD_PORT = 6819
+_POLL_S = 0.05
+
+# Enough for a job to be charged, refused, limited and preempted; sacctmgr(1) has the words.
+_SETTINGS = (
+    ("account", "research", "Description=research"),
+    ("account", "teaching", "Description=teaching"),
+    ("qos", "high", "Priority=100", "Preempt=normal"),
+    ("qos", "short", "Priority=10", "MaxWall=00:30:00", "MaxTRESPerJob=node=2"),
+    ("user", "root", "Account=research", "DefaultAccount=research", "QOS=normal,high,short"),
+    ("user", "root", "Account=teaching"),
+    ("user", "nobody", "Account=teaching", "DefaultAccount=teaching"),
+)
+
+
+def prepare(layout: Layout, timeout_s: float) -> None:
+    """Wait for slurmdbd, then make the cluster and its accounts known to it.
+
+    The controller must start after this: with AccountingStorageEnforce it ends where its cluster is
+    not registered.
+
+    Raises:
+        SandboxError: the database does not come up, or refuses something.
+    """
+    init = console.running_init(layout, DATABASE)
+    deadline = time.monotonic() + timeout_s
+    while not processes.listens(init, _SLURMDBD_PORT):
+        if time.monotonic() > deadline:
+            raise SandboxError(
+                f"sandbox {layout.name}: no slurmdbd after {timeout_s:.0f} s"
+                f"{machine.log_tails(layout, [DATABASE])}"
+            )
+        time.sleep(_POLL_S)
+    for words in (("cluster", layout.name), *_SETTINGS):
+        _add(layout, *words)
+
+
+def _add(layout: Layout, *words: str) -> None:
+    command = ["sacctmgr", "--immediate", "add", *words]
+    try:
+        done = console.run(layout, LOGIN, command, cwd="/", timeout=30)
+    except subprocess.TimeoutExpired as error:
+        raise SandboxError(f"{' '.join(command)} took more than 30 s") from error
+    if done.returncode != 0:
+        raise SandboxError(f"{' '.join(command)} failed: {done.stderr.strip() or done.stdout}")
