@@ -7,7 +7,8 @@ from slurmkit.launch.labels import LAUNCHER, Labels, Source, source_of, task_lab
 
 #: srun cuts a longer line into pieces of this many bytes and gives each a label and a newline
 #: (seen on 22.05 and 26.05; MAX_MSG_LEN in its source). A piece of exactly this length is
-#: therefore continued by the task's next one, be that empty.
+#: therefore continued by the task's next one, be that empty. What a task leaves unread when it
+#: ends, srun cuts at 1024 bytes without regard to lines; that cannot be told from its own lines.
 SRUN_PIECE_BYTES = 1024
 #: Of a longer line the merged stream gets pieces; a rank's own stream stays exact.
 MAX_LINE_BYTES = 1 << 14

@@ -205,20 +205,15 @@ def test_any_value_arrives_unchanged_in_every_task(any_place: Place) -> None:
     [
         ("env -u SLURM_LOCALID", "SLURM_LOCALID is not set"),
         ("env -u SLURM_NODEID", "SLURM_NODEID is not set"),
-        ("env SLURM_STEP_NUM_TASKS=2", "does not fit SLURM_STEP_NUM_TASKS=2"),
         ("env SLURM_STEP_TASKS_PER_NODE=lots", "is no list of tasks per node"),
     ],
 )
 def test_a_wrong_variable_is_said_once(place: Place, break_it: str, words: str) -> None:
     bare = ["srun", "--nodes=2", "--ntasks=4", "--ntasks-per-node=2", *break_it.split()]
-    if "NUM_TASKS" in break_it:  # on the rank that complains
-        bare[-1:] = ["SLURM_STEP_NUM_TASKS=2", "SLURM_PROCID=0", "SLURM_LOCALID=2"]
-        words = "does not fit"
     done = place.run(*bare, SLURMKIT, "exec", "--", "true")
     assert done.returncode == 2
     said = [line for line in done.stderr.splitlines() if "slurmkit: error:" in line]
-    if "NUM_TASKS" not in break_it:
-        assert len(said) == 1, done.stderr
+    assert len(said) == 1, done.stderr
     assert words in said[0]
 
 
@@ -282,10 +277,13 @@ def test_a_rank_that_a_signal_ends_is_named(
 
 
 def test_lines_of_any_length_come_out_exactly(any_place: Place) -> None:
-    """srun cuts lines at 1,024 bytes; the logs of the ranks have them whole."""
+    """srun cuts lines at 1,024 bytes; the logs of the ranks have them whole.
+
+    But for what srun has not read yet when a task ends: that it cuts anywhere, hence the pause.
+    """
     program = any_place.write(
         "lines.py",
-        "import os, random, sys\n"
+        "import os, random, sys, time\n"
         "rank = os.environ['RANK']\n"
         "chosen = random.Random(int(rank))\n"
         "sizes = [0, 1, 80, 1000, 1023, 1024, 1025, 2047, 2048, 2049, 5000, 70000]\n"
@@ -293,7 +291,8 @@ def test_lines_of_any_length_come_out_exactly(any_place: Place) -> None:
         "data = b''.join(lines) + b'\\xff\\r 50%\\n'\n"
         "open(f'{sys.argv[1]}/written-{rank}', 'wb').write(data)\n"
         "while data:\n"
-        "    data = data[os.write(1, data[:chosen.choice([1, 700, 1024, 50000])]):]\n",
+        "    data = data[os.write(1, data[:chosen.choice([1, 700, 1024, 50000])]):]\n"
+        "time.sleep(1)\n",
     )
     done = any_place.batch(f"-- {_STEP} {SLURMKIT} exec -- {PYTHON} {program} {any_place.folder}")
     assert done.returncode == 0
@@ -349,6 +348,7 @@ def test_a_requeued_job_keeps_its_secrets_and_counts_its_attempts(any_place: Pla
     assert read_secrets(any_place.run_dir) == {"TOKEN": "s3cret"}
 
 
+@pytest.mark.long
 def test_a_job_over_its_time_limit_says_so(place: Place) -> None:
     # Slurm looks at time limits once a minute at worst; the shortest limit is a minute.
     place.run_dir.mkdir()
