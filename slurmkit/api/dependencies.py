@@ -1,9 +1,10 @@
 """`after:` in a job.yaml: from names of runs to ids of jobs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from slurmkit.api.run import Run
 from slurmkit.errors import InvalidInputError, Problem, RunNotFoundError
 from slurmkit.rundir.lookup import find_run
 from slurmkit.rundir.submission import read_submission
@@ -13,28 +14,47 @@ from slurmkit.spec.models import is_job_id
 
 
 @dataclass(frozen=True)
-class Dependencies:
-    """What a job waits for.
+class Dependency:
+    """One job that comes first.
 
     Attributes:
-        wanted: (``ok`` | ``any`` | ``notok`` | ``start``, job id) pairs, in the order of the file.
-        states: state by job id as Slurm knows it; None for a job that Slurm does not know.
+        when: ``ok``, ``any``, ``notok`` or ``start``.
+        name: what the job file calls it.
+        job_id: its Slurm job id.
+        run: the run it belongs to; None for a job that slurmkit did not submit.
+        state: its state as Slurm or its ledger knows it; None for a job that nobody knows.
     """
 
-    wanted: tuple[tuple[str, str], ...] = ()
-    states: dict[str, str | None] = field(default_factory=dict)
+    when: str
+    name: str
+    job_id: str
+    run: Run | None
+    state: str | None = None
 
-    def still_open(self) -> tuple[tuple[str, str], ...]:
-        """Return the pairs that the new job must wait for.
+    @property
+    def is_met(self) -> bool:
+        """Whether nothing is left to wait for.
 
         A job that ended well is not waited for: once Slurm forgets it, a dependency on it would
         be refused or never met.
         """
-        return tuple(
-            (when, job_id)
-            for when, job_id in self.wanted
-            if not (when in ("ok", "any", "start") and self.states.get(job_id) == "COMPLETED")
-        )
+        return self.state == "COMPLETED" and self.when != "notok"
+
+
+@dataclass(frozen=True)
+class Dependencies:
+    """All that a job waits for, in the order of its file."""
+
+    items: tuple[Dependency, ...] = ()
+
+    @property
+    def states(self) -> dict[str, str | None]:
+        """State by what the job file calls it."""
+        return {item.name: item.state for item in self.items}
+
+    def still_open(self) -> tuple[tuple[str, str], ...]:
+        """Return the (when, job id) pairs that the new job must wait for."""
+        return tuple((item.when, item.job_id) for item in self.items if not item.is_met)
 
 
 def find_dependencies(job: Job, run_root: Path, client: Client | None) -> Dependencies:
@@ -49,10 +69,12 @@ def find_dependencies(job: Job, run_root: Path, client: Client | None) -> Depend
         InvalidInputError: a named run does not exist or was never submitted.
     """
     problems: list[Problem] = []
-    wanted: list[tuple[str, str]] = []
+    found: list[Dependency] = []
     for index, item in enumerate(job.spec.after):
+        name = str(item.run)
         try:
-            wanted.append((item.when, _job_id(str(item.run), run_root)))
+            job_id, run = _look_up(name, run_root, client)
+            found.append(Dependency(item.when, name, job_id, run))
         except RunNotFoundError as error:
             key = f"after.{index}"
             problems.append(
@@ -60,38 +82,44 @@ def find_dependencies(job: Job, run_root: Path, client: Client | None) -> Depend
             )
     if problems:
         raise InvalidInputError(problems)
-    return Dependencies(tuple(wanted), _states([job_id for _, job_id in wanted], client))
+    return Dependencies(_with_states(found, client))
 
 
-def _job_id(text: str, run_root: Path) -> str:
+def _look_up(text: str, run_root: Path, client: Client | None) -> tuple[str, Run | None]:
     try:
-        run = find_run(run_root, text)
+        run_dir = find_run(run_root, text)
     except RunNotFoundError:
         if is_job_id(text):  # a job that slurmkit did not submit
-            return text
+            return text, None
         raise
-    submission = read_submission(run)
-    if submission is None:
+    submission = read_submission(run_dir)
+    if submission is None or not submission.job_id:
         raise RunNotFoundError(
-            f"run {run.path} was never submitted, so nothing can come after it",
+            f"run {run_dir.path} was never submitted, so nothing can come after it",
             hint="name a run that was submitted with `slurmkit submit`, or a job id",
         )
-    return submission.job_id
+    return submission.job_id, Run(run_dir, submission, client)
 
 
-def _states(job_ids: Sequence[str], client: Client | None) -> dict[str, str | None]:
-    if client is None or not job_ids:
-        return {}
-    found = client.jobs(job_ids)
-    return {job_id: _state_of(job_id, list(found.values())) for job_id in job_ids}
+def _with_states(found: Sequence[Dependency], client: Client | None) -> tuple[Dependency, ...]:
+    if client is None or not found:
+        return tuple(found)
+    jobs = list(client.jobs([item.job_id for item in found]).values())
+    return tuple(
+        Dependency(item.when, item.name, item.job_id, item.run, _state(item, jobs))
+        for item in found
+    )
 
 
-def _state_of(job_id: str, jobs: list[JobInfo]) -> str | None:
+def _state(item: Dependency, jobs: list[JobInfo]) -> str | None:
     """Return the state of a job; of an array that of a task which did not end well, if any."""
+    if item.run is not None:  # Slurm forgets jobs; their ledgers do not
+        state = item.run.status_from(jobs).state
+        return None if state == "UNKNOWN" else state
     states = [
         job.state.value
         for job in jobs
-        if job_id in (str(job.key), str(job.key.job_id)) and not job.is_unknown
+        if item.job_id in (str(job.key), str(job.key.job_id)) and not job.is_unknown
     ]
     if not states:
         return None

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
+from slurmkit.check.scripts import directives_after_command
 from slurmkit.plan.environment import why_not_settable
-from slurmkit.render.scan import directives_after_command
 
 _KINDS = [
     ("torch", "srun"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from slurmkit.render.scan import directives_after_command
+from slurmkit.check.scripts import directives_after_command
 
 
 @pytest.mark.parametrize(
