@@ -129,8 +129,15 @@ def connect(backend: Backend | str = "auto") -> Client:
     """
     if backend not in ("auto", "cli", "pyslurm"):
         raise UsageError(f"no backend {backend!r}", hint="choose auto, cli or pyslurm")
-    from slurmkit.slurm.cli import CliClient  # noqa: PLC0415 (callers of states pay for no backend)
+    # Callers that need only states and requests pay for no backend.
+    from slurmkit.slurm.cli import CliClient  # noqa: PLC0415
 
     client = CliClient()
     client.ping()
-    return client
+    if backend == "cli":
+        return client
+    from slurmkit.slurm import pyslurm_backend  # noqa: PLC0415
+
+    if backend == "auto" and pyslurm_backend.why_not_usable():
+        return client
+    return pyslurm_backend.PyslurmClient()

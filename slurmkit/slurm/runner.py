@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from slurmkit.errors import SlurmError, SlurmUnreachableError
 
-_UNREACHABLE_WORDS = (
+#: What Slurm says when it has no answer from a controller, a configuration or munge.
+UNREACHABLE_WORDS = (
     "Unable to contact slurm controller",
     "Unable to contact the slurm controller",
     "Could not establish a configuration source",
@@ -45,7 +46,7 @@ class Output:
     @property
     def unreachable(self) -> bool:
         """Whether it failed because no controller, configuration or munge daemon answered."""
-        return any(words in self.stderr for words in _UNREACHABLE_WORDS)
+        return any(words in self.stderr for words in UNREACHABLE_WORDS)
 
     def error(self) -> SlurmError:
         """Return the error that describes this failure."""

@@ -102,7 +102,9 @@ def _recovered(job: JobInfo, request: SubmitRequest, backend: str) -> SubmitResu
 
 
 def submit_all(
-    submit: Callable[[SubmitRequest], SubmitResult], requests: Sequence[SubmitRequest]
+    submit: Callable[[SubmitRequest], SubmitResult],
+    requests: Sequence[SubmitRequest],
+    max_threads: int = _MAX_THREADS,
 ) -> list[SubmitOutcome]:
     """Submit several jobs at once; what goes wrong with one stands in its place in the list."""
     if not requests:
@@ -114,5 +116,5 @@ def submit_all(
         except SlurmkitError as error:
             return error
 
-    with ThreadPoolExecutor(min(_MAX_THREADS, len(requests))) as pool:
+    with ThreadPoolExecutor(min(max_threads, len(requests))) as pool:
         return list(pool.map(outcome, requests))
