@@ -1,11 +1,13 @@
 """`slurmkit run`: a job as processes on this machine, prepared as a batch script prepares it."""
 
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from slurmkit.api.preparing import Prepared, prepare, template_dirs
 from slurmkit.api.secrets import read_secret_values
@@ -84,15 +86,17 @@ def run_local(
         },
     )
     plan = prepared.plan
+    command = _command(job, env)
+    launcher = _launcher(plan, env)
     result = run_ranks(
         LocalJob(
-            argv=_command(job, env),
+            argv=(plan.slurmkit, "exec", "--", *command) if launcher == "openmpi" else command,
             workdir=Path(_text(plan.workdir, env)),
             num_nodes=plan.shape.num_nodes,
             ranks_per_node=plan.shape.tasks_per_node,
             env=env,
             secrets=secrets,
-            torchrun=plan.step.launcher == "torchrun",
+            launcher=launcher,
         ),
         run_dir.element(task),
         on_output,
@@ -195,6 +199,32 @@ def _prepared_environment(prepared: Prepared, env: Mapping[str, str]) -> dict[st
 def _command(job: Job, env: Mapping[str, str]) -> tuple[str, ...]:
     swept = job.spec.sweep.matrix if job.spec.sweep is not None else {}
     return tuple(_text(argument_word(text, swept), env) for text in job.spec.launch.command)
+
+
+def _launcher(plan: Plan, env: Mapping[str, str]) -> Literal["direct", "torchrun", "openmpi"]:
+    """Return what starts the ranks; MPI programs find each other only through an mpirun.
+
+    Raises:
+        SlurmkitError: an MPI job, and there is no Open MPI on this machine.
+    """
+    if plan.step.launcher == "torchrun":
+        return "torchrun"
+    if plan.kind != "mpi" and plan.step.launcher != "mpirun":
+        return "direct"
+    mpirun = shutil.which("mpirun", path=env.get("PATH"))
+    said = ""
+    if mpirun is not None:
+        asked = subprocess.run(
+            [mpirun, "--version"], env=dict(env), capture_output=True, text=True, check=False
+        )
+        said = asked.stdout + asked.stderr
+    if "Open MPI" not in said:
+        found = f"{mpirun} is not Open MPI's" if mpirun else "there is no mpirun on PATH"
+        raise SlurmkitError(
+            f"an MPI job needs Open MPI's mpirun to run on this machine; {found}",
+            hint="install Open MPI (Debian: openmpi-bin), or load its module in software:",
+        )
+    return "openmpi"
 
 
 def _text(word: Word, env: Mapping[str, str]) -> str:

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 from slurmkit.launch.group import Group, Member
-from slurmkit.launch.labels import worker_label
+from slurmkit.launch.labels import task_label, worker_label
 from slurmkit.launch.lines import LineMerger
-from slurmkit.launch.messages import torchrun_exits
+from slurmkit.launch.messages import mpirun_exits, torchrun_exits
 from slurmkit.launch.outcome import TaskExit, is_killing, judge, root_cause, signal_name
 from slurmkit.launch.ports import reserve
 from slurmkit.launch.variables import Placement, task_variables
@@ -35,7 +36,8 @@ class LocalJob:
         env: the whole environment of the ranks, but for what their place in the job adds.
         secrets: further variables, which appear in no log or ledger that slurmkit writes.
         workdir: folder that the program runs in.
-        torchrun: whether one torchrun starts the ranks.
+        launcher: what starts the ranks: ``direct`` starts each as a process, ``torchrun`` and
+            ``openmpi`` (Open MPI's mpirun) are one process that starts them all.
         grace_s: how long ranks may take to end after TERM before they are killed, seconds.
     """
 
@@ -45,7 +47,7 @@ class LocalJob:
     ranks_per_node: int = 1
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
-    torchrun: bool = False
+    launcher: Literal["direct", "torchrun", "openmpi"] = "direct"
     grace_s: float = 10.0
 
     @property
@@ -106,6 +108,11 @@ def torchrun_command(argv: tuple[str, ...], num_ranks: int, log_dir: Path) -> tu
     if len(argv) > 1 and Path(argv[0]).name.startswith("python") and argv[1].endswith(".py"):
         return (argv[0], "-m", "torch.distributed.run", *options, *argv[1:])
     return ("torchrun", "--no-python", *options, *argv)
+
+
+def mpirun_command(argv: tuple[str, ...], num_ranks: int) -> tuple[str, ...]:
+    """Return the Open MPI command that starts a program's ranks on this machine alone."""
+    return ("mpirun", "-n", str(num_ranks), "--oversubscribe", "--tag-output", *argv)
 
 
 def rank_environment(job: LocalJob, rank: int, port: int) -> dict[str, str]:
@@ -174,14 +181,24 @@ class _LocalRun:
     def _start(self, group: Group, port: int) -> None:
         job = self._job
         attempt = {"SLURMKIT_ATTEMPT": str(self._attempt)}
-        if job.torchrun:
-            label = {"TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE": "[${rank}]: "}
-            command = torchrun_command(job.argv, job.world_size, self._logs.folder / "torchrun")
-            group.start(None, command, {**job.env, **job.secrets, **attempt, **label}, job.workdir)
+        if job.launcher != "direct":
+            command, extra = self._launcher(port)
+            group.start(None, command, {**job.env, **job.secrets, **attempt, **extra}, job.workdir)
             return
         for rank in range(job.world_size):
             env = {**rank_environment(job, rank, port), **attempt}
             group.start(rank, job.argv, env, job.workdir)
+
+    def _launcher(self, port: int) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Return the command that starts all ranks, and the environment that it needs."""
+        job = self._job
+        if job.launcher == "torchrun":
+            label = {"TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE": "[${rank}]: "}
+            return torchrun_command(job.argv, job.world_size, self._logs.folder / "torchrun"), label
+        rendezvous = {"MASTER_ADDR": _ADDRESS, "MASTER_PORT": str(port)}
+        if os.geteuid() == 0:  # Open MPI refuses root unless it is asked twice; this user asked
+            rendezvous |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        return mpirun_command(job.argv, job.world_size), rendezvous
 
     def _turn(self, group: Group) -> None:
         for member, returncode in group.wait(self._take):
@@ -197,8 +214,11 @@ class _LocalRun:
             self._write(self._merger.feed(b"[rank %d] " % member.rank, chunk))
             return
         lines = self._worker_lines.feed(b"", chunk).splitlines(keepends=True)
-        for line in lines:  # torchrun's: each line says whose it is
-            rank, cut = worker_label(line)
+        for line in lines:  # a launcher's: each line says whose it is
+            if self._job.launcher == "openmpi":
+                rank, cut = task_label(line, "openmpi")
+            else:
+                rank, cut = worker_label(line)
             if rank is None:
                 self._logs.write_node(self._host, line)
                 self._write(b"[node %s] " % os.fsencode(self._host) + line)
@@ -222,7 +242,8 @@ class _LocalRun:
         """Return the ranks that failed, given the process that did."""
         if rank is None:
             said = tail(self._logs.node_log_path(self._host)).decode("utf-8", "replace")
-            if workers := torchrun_exits(said):
+            exits = mpirun_exits if self._job.launcher == "openmpi" else torchrun_exits
+            if workers := exits(said):
                 return workers
         if returncode < 0:
             return [TaskExit(rank, self._host, signal=signal_name(-returncode))]

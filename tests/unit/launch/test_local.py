@@ -208,7 +208,7 @@ def test_torchrun_for_real(tmp_path: Path) -> None:
         workdir=tmp_path,
         ranks_per_node=2,
         env=dict(os.environ),
-        torchrun=True,
+        launcher="torchrun",
     )
     result = run_local(job, ElementDir(tmp_path), lambda _said: None)
     assert result.state == "failed"
