@@ -1,6 +1,7 @@
 """The GPUs and RDMA devices of a node, and the PCIe switches between them."""
 
-from slurmkit.topology.model import Bridge, Gpu, Link, Nic, NumaNode, Port, pci_key
+from slurmkit.topology.model import Bridge, Gpu, Link, Nic, NumaNode, Port, name_key, pci_key
+from slurmkit.topology.pci_path import switches_above
 from slurmkit.topology.record import Record
 from slurmkit.topology.sysfs import Tree
 
@@ -75,14 +76,16 @@ def _read_gpus(tree: Tree, finder: "_NumaFinder") -> tuple[list[Gpu], list[str]]
             continue
         chain = _chain(tree.link(f"{_PCI}/{pci}"))
         node, inferred = finder.find(pci, chain)
+        minor = facts.get("Device Minor", "")
         gpu = Gpu(
             index=len(found),
             pci=pci,
             numa=node,
-            path=_switches(chain),
+            path=switches_above(chain),
             uuid=facts.get("GPU UUID", ""),
             name=facts.get("Model", ""),
             pci_id=_pci_id(tree, pci),
+            minor=int(minor) if minor.isdigit() else None,
             numa_inferred=inferred,
             link=_link(tree, pci),
         )
@@ -110,7 +113,7 @@ def _read_nics(tree: Tree, finder: "_NumaFinder") -> list[Nic]:
                 name=name,
                 pci=pci,
                 numa=node,
-                path=_switches(chain),
+                path=switches_above(chain),
                 ports=_ports(tree, name),
                 netdevs=tuple(tree.names(f"{_PCI}/{pci}/net")) if pci else (),
                 provider=_DRIVER_PROVIDERS.get(driver, driver) or name.rstrip("0123456789_"),
@@ -119,7 +122,7 @@ def _read_nics(tree: Tree, finder: "_NumaFinder") -> list[Nic]:
                 link=_link(tree, pci) if pci else Link(),
             )
         )
-    return sorted(nics, key=lambda nic: (pci_key(nic.pci), nic.name))
+    return sorted(nics, key=lambda nic: (pci_key(nic.pci), name_key(nic.name)))
 
 
 def _ports(tree: Tree, name: str) -> tuple[Port, ...]:
@@ -174,18 +177,6 @@ def _chain(link: str) -> tuple[str, ...]:
         return ()
     chain = parts[roots[-1] :]
     return (chain[0], *(part for part in chain[1:] if len(pci_key(part)) == 4))
-
-
-def _switches(chain: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the root complex and the upstream port of each switch above a device.
-
-    Above a device stand pairs of downstream and upstream port, one pair per switch, and at last the
-    root port; NCCL walks up two at a time in the same way (`src/graph/xml.cc`).
-    """
-    if len(chain) < 2:
-        return ()
-    bridges = chain[1:-1]
-    return (chain[0], *reversed(bridges[-2::-2] if len(bridges) >= 2 else ()))
 
 
 def _pci_id(tree: Tree, pci: str) -> str:

@@ -79,6 +79,7 @@ class Gpu(Record):
             NCCL counts them; labels of switches in a profile. () when unknown.
         uuid: ``GPU-…`` from NVML, "" without it.
         pci_id: ``10de:2330``.
+        minor: N of ``/dev/nvidiaN``; it can differ from the index, and is None when unknown.
     """
 
     index: int
@@ -88,6 +89,7 @@ class Gpu(Record):
     uuid: str = ""
     name: str = ""
     pci_id: str = ""
+    minor: int | None = None
     numa_inferred: bool = False
     link: Link = Link()
     mig: tuple[MigDevice, ...] = ()
@@ -197,3 +199,9 @@ def pci_key(address: str) -> tuple[int, ...]:
         return tuple(int(part, 16) for part in parts)
     except ValueError:
         return (1 << 32,)
+
+
+def name_key(name: str) -> tuple[str, int, str]:
+    """Return a sort key of a device name, so that mlx5_9 comes before mlx5_10."""
+    prefix = name.rstrip("0123456789")
+    return prefix, int(name[len(prefix) :] or -1), name

@@ -1,0 +1,104 @@
+"""The topology as JSON, and back: every field, CPU sets as lists such as ``0-55,112-167``."""
+
+from typing import Any
+
+from slurmkit.errors import UsageError
+from slurmkit.topology.cpuset import format_cpulist, parse_cpulist
+from slurmkit.topology.model import (
+    Bridge,
+    Gpu,
+    Link,
+    MigDevice,
+    Nic,
+    NumaNode,
+    NvLinkPeer,
+    Port,
+    Topology,
+)
+from slurmkit.topology.record import Record
+
+FORMAT = "slurmkit-topology"
+VERSION = 1
+
+
+def to_json(topology: Topology) -> dict[str, Any]:
+    """Return the topology as plain values for `json.dumps`."""
+    return {"format": FORMAT, "version": VERSION, **_plain(topology)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Record):
+        return {name: _plain(getattr(value, name)) for name in value._fields}
+    if isinstance(value, frozenset):
+        return format_cpulist(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def from_json(data: object) -> Topology:
+    """Return the topology of `to_json`'s values.
+
+    Raises:
+        UsageError: when the values are not of this format, naming the key.
+    """
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise UsageError(
+            f"this JSON is not a topology: its format is not {FORMAT!r}",
+            hint="slurmkit topo export --format json writes one.",
+        )
+    if data.get("version") != VERSION:
+        raise UsageError(f"topology version {data.get('version')!r} is not known, {VERSION} is")
+    values = {name: data[name] for name in Topology._fields if name in data}
+    try:
+        return _build(values)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise UsageError(
+            f"the topology of host {data.get('host')!r} is malformed: {error}"
+        ) from error
+
+
+def _build(values: dict[str, Any]) -> Topology:
+    known = dict(values)
+    known["cpus_online"] = parse_cpulist(values["cpus_online"])
+    known["smt"] = tuple(tuple(int(cpu) for cpu in group) for group in values["smt"])
+    known["numa"] = tuple(_numa(item) for item in values["numa"])
+    known["gpus"] = tuple(_gpu(item) for item in values.get("gpus", ()))
+    known["nics"] = tuple(_nic(item) for item in values.get("nics", ()))
+    known["bridges"] = tuple(
+        Bridge(**{**item, "link": Link(**item.get("link", {}))})
+        for item in values.get("bridges", ())
+    )
+    for name in ("notes", "unknown", "synthetic"):
+        known[name] = tuple(str(item) for item in values.get(name, ()))
+    return Topology(**known)
+
+
+def _numa(item: dict[str, Any]) -> NumaNode:
+    distances = tuple(int(value) for value in item.get("distances", ()))
+    return NumaNode(**{**item, "cpus": parse_cpulist(item["cpus"]), "distances": distances})
+
+
+def _gpu(item: dict[str, Any]) -> Gpu:
+    return Gpu(
+        **{
+            **_device(item),
+            "mig": tuple(MigDevice(**mig) for mig in item.get("mig", ())),
+            "nvlink_peers": tuple(NvLinkPeer(**peer) for peer in item.get("nvlink_peers", ())),
+        }
+    )
+
+
+def _nic(item: dict[str, Any]) -> Nic:
+    ports = tuple(
+        Port(**{**port, "gids": tuple(port.get("gids", ()))}) for port in item.get("ports", ())
+    )
+    return Nic(**{**_device(item), "ports": ports, "netdevs": tuple(item.get("netdevs", ()))})
+
+
+def _device(item: dict[str, Any]) -> dict[str, Any]:
+    numa = item.get("numa")
+    if numa is not None and (isinstance(numa, bool) or not isinstance(numa, int)):
+        raise TypeError(f"numa of {item.get('pci')!r} is {numa!r}, not a number or null")
+    path = tuple(str(part) for part in item.get("path", ()))
+    return {**item, "path": path, "link": Link(**item.get("link", {}))}
