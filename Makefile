@@ -23,14 +23,17 @@ demo: setup
 
 test: lint test-unit test-slurm
 
+# Each worker boots clusters of its own; tests of clusters wait more than they compute, so 4 on 2 cores.
+PYTEST := $(BIN)/pytest -p no:benchmark --dist loadfile
+
 test-unit: setup
-	$(BIN)/pytest tests/unit
+	$(PYTEST) -n 2 tests/unit
 
 test-slurm: setup
-	$(ROOT) $(BIN)/pytest tests/slurm
+	$(ROOT) $(PYTEST) -n 4 tests/slurm
 
 test-long: setup
-	$(ROOT) $(BIN)/pytest tests/unit tests/slurm -m 'long or not long'
+	$(ROOT) $(PYTEST) -n 4 tests/unit tests/slurm -m 'long or not long'
 
 lint check: setup
 	$(BIN)/ruff check .

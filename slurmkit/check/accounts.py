@@ -19,7 +19,7 @@ def _enforces(limits: Limits, words: frozenset[str]) -> bool:
     About(
         "account-unknown",
         "The account is one that the user may charge, where the cluster insists on one.",
-        "mary may not charge account 'phsyics'",
+        "user1 may not charge account 'phsyics'",
     )
 )
 def account_unknown(subject: Subject, limits: Limits) -> Problems:
@@ -40,7 +40,7 @@ def account_unknown(subject: Subject, limits: Limits) -> Problems:
     About(
         "account-missing",
         "A job that names no account has a default one, where the cluster insists on one.",
-        "mary has no account on this cluster, and jobs need one",
+        "user1 has no account on this cluster, and jobs need one",
     )
 )
 def account_missing(subject: Subject, limits: Limits) -> Problems:
@@ -126,7 +126,7 @@ def qos_unknown(subject: Subject, limits: Limits) -> Problems:
     About(
         "qos-not-yours",
         "The user may use the QOS, where the cluster insists on it.",
-        "mary may not use QOS 'high'",
+        "user1 may not use QOS 'high'",
     )
 )
 def qos_not_yours(subject: Subject, limits: Limits) -> Problems:

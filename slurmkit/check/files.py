@@ -101,7 +101,7 @@ def secret_missing(subject: Subject) -> Problems:
     About(
         "secret-exposed",
         "A secret's file belongs to the user, and nobody else may read it (mode 0600).",
-        "/home/mary/token may be read by others: its mode is 0644",
+        "/home/user1/token may be read by others: its mode is 0644",
     )
 )
 def secret_exposed(subject: Subject) -> Problems:

@@ -163,7 +163,7 @@ def warned_at_start(subject: Subject, partition: PartitionLimits) -> Problems:
     About(
         "group-not-allowed",
         "The user is in one of the Unix groups that may use the partition.",
-        "partition 'private' is for the groups physics; mary is in none of them",
+        "partition 'private' is for the groups physics; user1 is in none of them",
     )
 )
 def group_not_allowed(subject: Subject, partition: PartitionLimits) -> Problems:

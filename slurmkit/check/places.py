@@ -189,7 +189,7 @@ def _ago(seconds: float) -> str:
     About(
         "reservation-not-yours",
         "The reservation is for this user or account.",
-        "reservation 'workshop' is for the users anna, ben; mary is not one of them",
+        "reservation 'workshop' is for the users user2, user3; user1 is not one of them",
     )
 )
 def reservation_not_yours(subject: Subject, limits: Limits) -> Problems:

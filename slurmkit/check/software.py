@@ -36,7 +36,7 @@ def _is_on_nodes(fact: ProgramFact) -> bool:
     About(
         "workdir-missing",
         "The folder under workdir exists and may be entered.",
-        "there is no folder /home/mary/trainig",
+        "there is no folder /home/user1/trainig",
     )
 )
 def workdir_missing(subject: Subject) -> Problems:
@@ -105,7 +105,7 @@ def program_elsewhere(subject: Subject) -> Problems:
     About(
         "program-not-executable",
         "The program may be run.",
-        "/home/mary/run.sh may not be run: its x permission is missing",
+        "/home/user1/run.sh may not be run: its x permission is missing",
     )
 )
 def program_not_executable(subject: Subject) -> Problems:
@@ -123,7 +123,7 @@ def program_not_executable(subject: Subject) -> Problems:
     About(
         "script-file-missing",
         "The file that the interpreter is to run, such as train.py, is in workdir.",
-        "there is no file /home/mary/llama/trian.py for python to run",
+        "there is no file /home/user1/llama/trian.py for python to run",
     )
 )
 def script_file_missing(subject: Subject) -> Problems:
@@ -149,7 +149,7 @@ def script_file_missing(subject: Subject) -> Problems:
     About(
         "venv-missing",
         "The virtual environment exists and its Python runs.",
-        "there is no virtual environment /home/mary/llama/.venv",
+        "there is no virtual environment /home/user1/llama/.venv",
     )
 )
 def venv_missing(subject: Subject) -> Problems:
@@ -172,7 +172,7 @@ def venv_missing(subject: Subject) -> Problems:
     About(
         "conda-missing",
         "The conda environment exists when it is a folder.",
-        "there is no conda environment /home/mary/envs/torhc",
+        "there is no conda environment /home/user1/envs/torhc",
     )
 )
 def conda_missing(subject: Subject) -> Problems:
@@ -228,7 +228,7 @@ def image_missing(subject: Subject) -> Problems:
     About(
         "mount-missing",
         "The folders that the container mounts exist.",
-        "there is no /scratch/mary/data to mount; the container starts only where it exists",
+        "there is no /scratch/user1/data to mount; the container starts only where it exists",
         warning=True,
     )
 )

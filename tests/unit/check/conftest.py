@@ -64,12 +64,12 @@ def make_cluster(
         },
         reservations={
             "workshop": ReservationInfo(
-                "workshop", NOW - HOUR, NOW + HOUR, 2, users=frozenset({"mary", "anna", "ben"})
+                "workshop", NOW - HOUR, NOW + HOUR, 2, users=frozenset({"user1", "user2", "user3"})
             )
         },
         licenses={"matlab": LicenseInfo("matlab", 10, 3)},
         mpi_plugins=frozenset({"none", "pmix", "pmi2"}),
-        user="mary",
+        user="user1",
         user_groups=frozenset({"users", "students"}),
     )
     return replace(limits, **changes)
@@ -79,7 +79,7 @@ def make_machine(**changes: Any) -> Facts:
     """Return a machine on which everything that a job names is there."""
     machine = Facts(
         now=NOW,
-        user="mary",
+        user="user1",
         uid=1000,
         groups=frozenset({"users", "students"}),
         host="login",

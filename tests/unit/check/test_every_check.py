@@ -115,7 +115,7 @@ CASES = {
         {
             "reservations": {
                 "workshop": ReservationInfo(
-                    "workshop", NOW - HOUR, NOW + HOUR, 2, users=frozenset({"anna", "ben"})
+                    "workshop", NOW - HOUR, NOW + HOUR, 2, users=frozenset({"user2", "user3"})
                 )
             }
         },
@@ -182,7 +182,7 @@ CASES = {
     "dependency-unknown": Case("after:\n  - 4711 #!\n", machine={"known_jobs": {"4711": None}}),
     "dependency-never-met": Case("after: [4711] #!\n", machine={"known_jobs": {"4711": "FAILED"}}),
     # environment and ranks
-    "env-path": Case("env:\n  PATH: /home/mary/bin #!\n"),
+    "env-path": Case("env:\n  PATH: /home/user1/bin #!\n"),
     "string-too-long": Case(f"env:\n  DATA: {'x' * 199995} #!\n"),
     "env-too-large": Case("env: {A: '1'} #!\n", machine={"environ_bytes": 2_499_945}),
     "gpus-shared-by-ranks": Case(
@@ -195,8 +195,8 @@ CASES = {
     ),
     # what the program needs
     "workdir-missing": Case(
-        "launch:\n  command: [hostname]\n  workdir: /home/mary/trainig #!\n",
-        machine={"paths": (PathFact("launch.workdir", "/home/mary/trainig", "missing"),)},
+        "launch:\n  command: [hostname]\n  workdir: /home/user1/trainig #!\n",
+        machine={"paths": (PathFact("launch.workdir", "/home/user1/trainig", "missing"),)},
     ),
     "program-missing": Case(
         "launch:\n  command: [pyhton, train.py] #!\n",
@@ -210,7 +210,7 @@ CASES = {
         "launch:\n  command: [./run.sh] #!\n",
         machine={
             "programs": (
-                ProgramFact("launch.command.0", "./run.sh", "/home/mary/run.sh", executable=False),
+                ProgramFact("launch.command.0", "./run.sh", "/home/user1/run.sh", executable=False),
             )
         },
     ),
@@ -219,21 +219,21 @@ CASES = {
         machine={
             "programs": (PYTHON,),
             "script_file": PathFact(
-                "launch.command.1", "/home/mary/llama/trian.py", "missing", near="train.py"
+                "launch.command.1", "/home/user1/llama/trian.py", "missing", near="train.py"
             ),
         },
     ),
     "venv-missing": Case(
         "software:\n  venv: .venv #!\n",
         machine={
-            "paths": (PathFact("software.venv", "/home/mary/llama/.venv", "missing"),),
+            "paths": (PathFact("software.venv", "/home/user1/llama/.venv", "missing"),),
             "venv_python": False,
         },
     ),
     "conda-missing": Case(
         "software:\n  conda: ./envs/torhc #!\n",
         machine={
-            "paths": (PathFact("software.conda", "/home/mary/envs/torhc", "missing", "torch"),)
+            "paths": (PathFact("software.conda", "/home/user1/envs/torhc", "missing", "torch"),)
         },
     ),
     "conda-unknown": Case(
@@ -253,9 +253,9 @@ CASES = {
         "    image: nvcr.io#nvidia/pytorch:24.10-py3\n"
         "    runtime: pyxis\n"
         "    mounts:\n"
-        "      - /scratch/mary/data:/data #!\n",
+        "      - /scratch/user1/data:/data #!\n",
         machine={
-            "paths": (PathFact("software.container.mounts.0", "/scratch/mary/data", "missing"),)
+            "paths": (PathFact("software.container.mounts.0", "/scratch/user1/data", "missing"),)
         },
     ),
     "module-unknown": Case(
@@ -312,7 +312,7 @@ CASES = {
         machine={
             "secrets": (
                 SecretFact(
-                    "secrets.0", "HF_TOKEN", path="/home/mary/token", mode=0o644, owner=1000
+                    "secrets.0", "HF_TOKEN", path="/home/user1/token", mode=0o644, owner=1000
                 ),
             )
         },

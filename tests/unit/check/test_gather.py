@@ -293,7 +293,7 @@ class TestFileSystems:
             ("/data/x", "overlay", False),
             ("/tmp/x", "tmpfs", True),
             ("/var/tmp/x", "overlay", True),
-            ("/home/mary", "nfs4", False),
+            ("/home/user1", "nfs4", False),
             ("/tmp/shared/x", "nfs4", False),
             ("/fast disk/x", "tmpfs", True),
             ("/scratch/x", "lustre", False),
