@@ -174,6 +174,7 @@ class _LocalRun:
             group.kill()
             if holder:
                 holder.close()
+            self._take_labelled(self._worker_lines.finish())
             self._write(self._merger.finish())
             self._logs.close()
         return self._result()
@@ -213,8 +214,13 @@ class _LocalRun:
             self._logs.write_rank(member.rank, chunk)
             self._write(self._merger.feed(b"[rank %d] " % member.rank, chunk))
             return
-        lines = self._worker_lines.feed(b"", chunk).splitlines(keepends=True)
-        for line in lines:  # a launcher's: each line says whose it is
+        self._take_labelled(self._worker_lines.feed(b"", chunk))
+
+    def _take_labelled(self, lines: bytes) -> None:
+        """Take whole lines of a launcher, each of which says whose it is."""
+        # Not splitlines: a progress bar's carriage returns are in the middle of a line.
+        for text in lines.split(b"\n")[:-1]:
+            line = text + b"\n"
             if self._job.launcher == "openmpi":
                 rank, cut = task_label(line, "openmpi")
             else:

@@ -3,7 +3,7 @@
 import os
 
 from slurmkit.launch.placement import detect, rank_of, wrong
-from slurmkit.launch.rendezvous import resolve
+from slurmkit.launch.rendezvous import is_of_this_job, resolve
 from slurmkit.launch.variables import Placement, node_variables, task_variables
 
 USAGE = """\
@@ -24,11 +24,10 @@ _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 def main(args: list[str]) -> int:
     """Become the program; returns an exit code only when that is not possible.
 
+    What is wrong is said by one rank alone, as the others have the same to say.
+
     Args:
         args: the command line behind ``exec``.
-
-    Raises:
-        SlurmkitError: on one rank alone, as the others have the same to say.
     """
     env = dict(os.environ)
     try:
@@ -41,7 +40,8 @@ def main(args: list[str]) -> int:
         env |= place_variables(place, env, per_node)
     except _slurmkit_error() as error:
         if rank_of(env) in (None, 0) or _only_others_know(error, env):
-            raise
+            # One line: among those of other programs nobody finds what belongs together.
+            _say(f"{error.message} ({error.hint})" if error.hint else error.message)
         return error.exit_code
     _undo_python(env)
     return _become(program, env, speaks=place.local_rank == 0)
@@ -82,7 +82,7 @@ def apply_files(env: dict[str, str], env_files: list[str]) -> None:
     Raises:
         UsageError: a file cannot be read, or holds something else.
     """
-    run_dir = env.get("SLURMKIT_RUN_DIR")
+    run_dir = env.get("SLURMKIT_RUN_DIR") if is_of_this_job(env) else None
     if not env_files and not run_dir:
         return
     from slurmkit.rundir.secretfile import read_env_file, read_secrets  # noqa: PLC0415
@@ -162,8 +162,11 @@ def _complain(name: str, env: dict[str, str], error: OSError, missing: bool) -> 
         reason = "not a program: it has no #! line"
     else:
         reason = "not executable" if isinstance(error, PermissionError) else str(error.strerror)
-    line = f"slurmkit: error: {host}: cannot run {name}: {reason}\n"
-    os.write(2, line.encode("utf-8", "surrogateescape"))
+    _say(f"{host}: cannot run {name}: {reason}")
+
+
+def _say(message: str) -> None:
+    os.write(2, f"slurmkit: error: {message}\n".encode("utf-8", "surrogateescape"))
 
 
 def _slurmkit_error() -> type["SlurmkitError"]:

@@ -55,7 +55,7 @@ def _given(place: Placement, env: dict[str, str]) -> tuple[str, str] | None:
         return None
     host = env.get("SLURMKIT_RENDEZVOUS_HOST")
     if host:
-        if not _is_of_this_job(env):
+        if not is_of_this_job(env):
             return None  # a job that was submitted from inside another run
         # mpirun starts its daemons by a step that leaves out the node it runs on itself.
         by_mpirun = started_by_mpirun(env)
@@ -75,7 +75,8 @@ def _given(place: Placement, env: dict[str, str]) -> tuple[str, str] | None:
     return address, port
 
 
-def _is_of_this_job(env: dict[str, str]) -> bool:
+def is_of_this_job(env: dict[str, str]) -> bool:
+    """Whether SLURMKIT_* variables are this job's, not left over from a job that submitted it."""
     incarnation, job_id = env.get("SLURMKIT_INCARNATION"), env.get("SLURM_JOB_ID")
     return not incarnation or not job_id or incarnation.split(".")[0] == job_id
 
@@ -135,7 +136,7 @@ def _folder(env: dict[str, str]) -> str:
     """Return the folder to publish in: the run's, else one of the user's own."""
     join = os.path.join
     run_dir = env.get("SLURMKIT_RUN_DIR")
-    if run_dir and _is_of_this_job(env):
+    if run_dir and is_of_this_job(env):
         task = env.get("SLURM_ARRAY_TASK_ID")
         element = join(run_dir, "array", task) if task else run_dir
         if os.path.isdir(join(element, "rendezvous")):  # noqa: PTH112

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from slurmkit.hostlist import expand
+from slurmkit.hostlist import HostlistError, expand
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,24 @@ def step_hosts(command: Sequence[str], job: JobContext) -> list[str]:
 
     They are those it names by ``--nodelist`` or ``-w``, else those of the job.
     """
+    for hostlist in (_nodelist(command), job.nodes):
+        if hostlist and "/" not in hostlist:  # srun takes the name of a file, too
+            try:
+                return expand(hostlist)
+            except HostlistError:  # logs are then named by the nodes' numbers; srun says the rest
+                continue
+    return []
+
+
+def _nodelist(command: Sequence[str]) -> str:
     for position, word in enumerate(command):
         if word == "--":
             break
         if word in ("--nodelist", "-w") and position + 1 < len(command):
-            return expand(command[position + 1])
+            return command[position + 1]
         if word.startswith("--nodelist="):
-            return expand(word.removeprefix("--nodelist="))
-    return expand(job.nodes)
+            return word.removeprefix("--nodelist=")
+    return ""
 
 
 def _number(text: str | None) -> int | None:

@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurmkit.errors import UsageError
+from slurmkit.errors import SlurmkitError, UsageError
 from slurmkit.launch.labels import LABELS, Labels
 from slurmkit.rundir.layout import RunDir
 from slurmkit.rundir.ledger import LedgerWriter, new_incarnation
@@ -50,9 +50,16 @@ def main(args: list[str]) -> int:
     job = job_context(os.environ)
     run = RunDir(options.run_dir.absolute())
     incarnation = new_incarnation(job.job_id, job.restart_count)
-    ledger = LedgerWriter(run.element(job.array_task), incarnation)
     try:
-        return Attempt(run, job, ledger, options.labels).run(options.command)
+        ledger = LedgerWriter(run.element(job.array_task), incarnation)
+        attempt = Attempt(run, job, ledger, options.labels)
+    except OSError as error:
+        raise SlurmkitError(
+            f"cannot write the run directory {run.path}: {error}",
+            hint=f"it must be on a file system that {job.host} shares and that has room",
+        ) from error
+    try:
+        return attempt.run(options.command)
     finally:
         ledger.close()
 

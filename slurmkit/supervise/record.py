@@ -136,7 +136,8 @@ class Recorder:
             workers = torchrun_exits(_text(*[self._logs.node_log_path(h) for h in self._nodes]))
             return workers or [self._with_node_reason(exit_) for exit_ in self._node_launchers]
         if self._labels == "openmpi":
-            return mpirun_exits(_text(self._logs.folder / _LAUNCHER_LOGS["openmpi"]))
+            said = _text(self._logs.folder / _LAUNCHER_LOGS["openmpi"])
+            return mpirun_exits(said) or [TaskExit(None, host, exit_code=returncode)]
         if self._labels == "none":
             reason = reason_from_log(tail(self._logs.folder / MERGED_NAME))
             return [TaskExit(None, host, exit_code=returncode, reason=reason)]

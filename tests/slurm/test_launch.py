@@ -489,4 +489,5 @@ def test_mpirun_tells_torch_its_place(place: Place, mpi_program: str, failing: i
     assert done.returncode == (0 if failing < 0 else 7)
     if failing >= 0:
         cause = place.last("attempt_ended")["root_cause"]
-        assert (cause["rank"], cause["exit_code"]) == (2, 7)
+        assert cause["rank"] in (2, None)  # Open MPI 4.1 does not always say which it was
+        assert cause["exit_code"] == 7

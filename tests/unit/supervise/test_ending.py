@@ -94,6 +94,8 @@ def test_context_of_a_job_and_of_an_element() -> None:
         (["srun", "-w", "n3", "x"], ["n3"]),
         (["srun", "x"], ["n1", "n2"]),
         (["srun", "--", "x", "--nodelist=n9"], ["n1", "n2"]),
+        (["srun", "--nodelist=./hosts", "x"], ["n1", "n2"]),
+        (["srun", "-w", "n[1-", "x"], ["n1", "n2"]),
     ],
 )
 def test_hosts_of_the_step(command: list[str], hosts: list[str]) -> None:

@@ -267,6 +267,13 @@ def test_a_wrong_command_line(args: list[str], words: str) -> None:
     assert words in done.stderr
 
 
+def test_a_run_directory_that_cannot_be_written() -> None:
+    command = [sys.executable, "-m", "slurmkit", "supervise", "/proc/none", "--", "true"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("slurmkit: error: cannot write the run directory /proc/none")
+
+
 def test_help() -> None:
     command = [sys.executable, "-m", "slurmkit", "supervise", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
