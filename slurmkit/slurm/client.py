@@ -1,6 +1,6 @@
 """The protocol that every backend speaks, what goes in and out of it, and the choice of backend."""
 
-import secrets
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ TOKEN_PREFIX = "slurmkit:"  # noqa: S105 (no password)
 
 def new_token() -> str:
     """Return a token that no other submission has."""
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class SubmitRequest:
         script: the batch script: a Path is a file, a str is the text itself.
         args: further sbatch options, such as ``("--hold",)``; they win over its directives.
         token: what makes the submission idempotent; two requests with one token are one job.
-        comment: the user's own comment, kept behind the token.
+        comment: the user's own comment, kept behind the token; a ``--comment`` among the script's
+            directives is lost.
         cwd: the folder the job starts in; None for the present one.
         env: variables to set for the job over the scrubbed environment.
         secret_names: variables that must not reach the job through Slurm.

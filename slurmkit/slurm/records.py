@@ -120,6 +120,8 @@ def select(jobs: Iterable[JobInfo], wanted: Iterable[JobKey]) -> dict[JobKey, Jo
         by_key[job.key] = job
         by_id[job.job_id] = job
         members.setdefault(job.submission_id, []).append(job)
+    for group in members.values():
+        group.sort(key=lambda job: (job.array_task or 0, job.job_id))
     found: dict[JobKey, JobInfo] = {}
     for key in wanted:
         rest = by_key.get(JobKey(key.job_id))

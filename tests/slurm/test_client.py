@@ -381,4 +381,4 @@ def test_connect_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.Monkey
     ) as caught:
         connect("cli")
     assert "slurmkit sandbox up" in str(caught.value)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20  # not the minute that Slurm would take
