@@ -148,6 +148,8 @@ def _open_pidfd(pid: int) -> int | None:
 
 def _has_ended(member: Member) -> bool:
     """Whether the process has ended; it stays a zombie, so that its number stays its own."""
+    if not hasattr(os, "waitid"):  # macOS
+        return member.process.poll() is not None
     flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
     return os.waitid(os.P_PID, member.process.pid, flags) is not None
 
