@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from slurmkit.api.status import RankFailure
@@ -84,6 +84,10 @@ def first_failure(records: Sequence[Record]) -> RankFailure | None:
     """Return the rank that failed first in one attempt, not those that were ended because of it."""
     exits = [record for record in records if record.event == "task_exited"]
     first = next((record for record in exits if not record.fields.get("consequence")), None)
+    # The supervisor's own verdict comes last and has seen everything.
+    verdict = next((r for r in reversed(records) if r.fields.get("root_cause")), None)
+    if verdict is not None:
+        first = replace(verdict, fields=verdict.fields["root_cause"])
     if first is None:
         return None
     return RankFailure(

@@ -58,6 +58,11 @@ _RANK_NAMES = frozenset(
         "ROLE_WORLD_SIZE",
         "MASTER_ADDR",
         "MASTER_PORT",
+        # slurmkit's own for the tasks of a surrounding run.
+        "SLURMKIT_RUN_DIR",
+        "SLURMKIT_ATTEMPT",
+        "SLURMKIT_INCARNATION",
+        "SLURMKIT_RENDEZVOUS_HOST",
     }
 )
 
