@@ -4,8 +4,6 @@ Sources: Documentation/admin-guide/cputopology.rst and `bitmap_print_to_pagebuf`
 lists ("0-13,112-125") and masks (32-bit hexadecimal words, most significant first).
 """
 
-from slurmkit.errors import UsageError
-
 # The kernel's largest NR_CPUS is 8192; a list that asks for more is a mistake, not a machine.
 MAX_CPUS = 65536
 
@@ -32,14 +30,12 @@ def _parse_part(part: str, text: str) -> range | list[int]:
     used, _, group = stride.partition("/")
     numbers = [first, last if dash else first, used or "1", group or "1"]
     if not all(number.isascii() and number.isdigit() and len(number) < 8 for number in numbers):
-        raise UsageError(
-            f"{text.strip()[:80]!r} is not a list of CPUs", hint="Write it as 0-13,112."
-        )
+        raise _usage_error(f"{text.strip()[:80]!r} is not a list of CPUs", "Write it as 0-13,112.")
     low, high, used_count, group_count = (int(number) for number in numbers)
     if high < low or high >= MAX_CPUS or not 1 <= used_count <= group_count:
-        raise UsageError(
+        raise _usage_error(
             f"{part!r} is not a range of CPUs",
-            hint=f"A range is FIRST-LAST, rising, with numbers below {MAX_CPUS}.",
+            f"A range is FIRST-LAST, rising, with numbers below {MAX_CPUS}.",
         )
     if not stride:
         return range(low, high + 1)
@@ -85,11 +81,18 @@ def parse_mask(text: str) -> frozenset[int]:
     return frozenset(bit for bit in range(value.bit_length()) if value >> bit & 1)
 
 
-def _not_a_mask(text: str) -> UsageError:
-    return UsageError(
+def _not_a_mask(text: str) -> "UsageError":
+    return _usage_error(
         f"{text.strip()[:80]!r} is not a CPU mask",
-        hint="A mask is 32-bit hexadecimal words, most significant first: 00000000,000000ff.",
+        "A mask is 32-bit hexadecimal words, most significant first: 00000000,000000ff.",
     )
+
+
+def _usage_error(message: str, hint: str) -> "UsageError":
+    # Errors are dataclasses, which take 10 ms to load: too long for every rank that makes none.
+    from slurmkit.errors import UsageError  # noqa: PLC0415
+
+    return UsageError(message, hint=hint)
 
 
 def format_mask(cpus: "Iterable[int]") -> str:
@@ -106,3 +109,5 @@ def format_mask(cpus: "Iterable[int]") -> str:
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from slurmkit.errors import UsageError

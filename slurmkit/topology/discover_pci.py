@@ -148,11 +148,12 @@ def _gids(tree: Tree, folder: str) -> tuple[str, ...]:
     empty = 0
     for index in range(_MAX_GIDS):
         gid = tree.read(f"{folder}/gids/{index}")
-        if gid is None or empty == 2:
+        if gid is None or empty == 4:
             break
         if gid in _EMPTY_GIDS:
             empty += 1
             continue
+        empty = 0
         kind = tree.read(f"{folder}/gid_attrs/types/{index}") or "IB"
         gids.append(f"{index}:{kind}:{gid}")
     return tuple(gids)

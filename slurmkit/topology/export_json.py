@@ -23,16 +23,17 @@ VERSION = 1
 
 def to_json(topology: Topology) -> dict[str, Any]:
     """Return the topology as plain values for `json.dumps`."""
-    return {"format": FORMAT, "version": VERSION, **_plain(topology)}
+    return {"format": FORMAT, "version": VERSION, **plain(topology)}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return any value of the model as JSON has it."""
     if isinstance(value, Record):
-        return {name: _plain(getattr(value, name)) for name in value._fields}
+        return {name: plain(getattr(value, name)) for name in value._fields}
     if isinstance(value, frozenset):
         return format_cpulist(value)
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 

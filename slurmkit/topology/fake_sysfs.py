@@ -100,6 +100,8 @@ def _write_cpus(topology: Topology, root: Path) -> None:
             place = cpu_dir / f"cpu{cpu}/topology"
             _put(place / "thread_siblings_list", format_cpulist(group))
             _put(place / "core_cpus_list", format_cpulist(group))
+            for name in ("thread_siblings", "core_cpus"):
+                _put(place / name, format_mask(group))
             _put(place / "core_id", str(core))
     node_dir = root / "sys/devices/system/node"
     _put(node_dir / "online", format_cpulist(node.index for node in topology.numa))
@@ -171,6 +173,10 @@ class _PciWriter:
         self._root = root
         self._bridges = {bridge.pci: bridge for bridge in topology.bridges}
         self._knows = firmware_knows_numa
+        self._online = topology.cpus_online
+        self._local: dict[int | None, frozenset[int]] = {
+            node.index: node.cpus for node in topology.numa
+        }
         self._ports: dict[tuple[Path, str], Path] = {}
         (root / "sys/bus/pci/devices").mkdir(parents=True)
 
@@ -203,6 +209,8 @@ class _PciWriter:
         folder.mkdir(parents=True, exist_ok=True)
         _put(folder / "class", pci_class)
         _put(folder / "numa_node", str(-1 if numa is None else numa))
+        _put(folder / "local_cpulist", format_cpulist(self._local.get(numa, self._online)))
+        _put(folder / "local_cpus", format_mask(self._local.get(numa, self._online)))
         if vendor and device:
             _put(folder / "vendor", f"0x{vendor}")
             _put(folder / "device", f"0x{device}")
@@ -218,5 +226,8 @@ def _put_link(folder: Path, link: Link) -> None:
 
 
 def _put(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{text}\n", encoding="utf-8")
+    try:
+        path.write_text(f"{text}\n", encoding="utf-8")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True)
+        path.write_text(f"{text}\n", encoding="utf-8")

@@ -30,7 +30,7 @@ def from_hwloc_xml(text: str) -> Topology:
             "this XML is not an hwloc topology: it has no <topology> with a Machine",
             hint="Write one with: lstopo --whole-io --of xml FILE.xml",
         )
-    reader = _Reader()
+    reader = _Reader(old_types=not root.get("version", "").startswith("3"))
     reader.walk(machine, (), frozenset())
     return reader.topology(_infos(machine).get("HostName", "unknown"), _latencies(root))
 
@@ -38,7 +38,8 @@ def from_hwloc_xml(text: str) -> Topology:
 class _Reader:
     """Gathers objects while it walks down from the machine."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, old_types: bool) -> None:
+        self._old_types = old_types
         self._numa: dict[int, NumaNode] = {}
         self._cores: list[tuple[int, ...]] = []
         self._pus: set[int] = set()
@@ -100,7 +101,7 @@ class _Reader:
         children = element.findall("object")
         netdevs = [child.get("name", "") for child in children if "Address" in _infos(child)]
         for child in children:
-            if not _is_hca(child):
+            if not self._is_hca(child):
                 continue
             name = child.get("name", "")
             nic = Nic(
@@ -148,6 +149,13 @@ class _Reader:
             )
         )
 
+    def _is_hca(self, element: Element) -> bool:
+        """Whether a device is OpenFabrics: 3 up to hwloc 2; since then types are bits."""
+        names = _infos(element)
+        is_old = self._old_types and element.get("osdev_type") == "3"
+        marked = is_old or "NodeGUID" in names or "Port1State" in names
+        return element.get("type") == "OSDev" and marked
+
     def _nearest(self, cpus: frozenset[int]) -> int | None:
         """Return the one NUMA node that an I/O object's CPUs lie in; all CPUs means unknown."""
         holders = [node.index for node in self._numa.values() if node.cpus and cpus <= node.cpus]
@@ -165,12 +173,6 @@ def _address(element: Element) -> str:
 def _pci_id(element: Element) -> str:
     """Return ``10de:2330`` of a pci_type such as ``0302 [10de:2330] [10de:16c1] a1``."""
     return element.get("pci_type", "").partition("[")[2].partition("]")[0].lower()
-
-
-def _is_hca(element: Element) -> bool:
-    # OpenFabrics is osdev_type 3 up to hwloc 2; later files have bits, so its infos decide.
-    names = _infos(element)
-    return element.get("type") == "OSDev" and ("NodeGUID" in names or "Port1State" in names)
 
 
 def _ports(infos: dict[str, str]) -> tuple[Port, ...]:

@@ -28,11 +28,12 @@ def draw_svg(topology: Topology) -> str:
     sheet.text((_MARGIN, 64), _subtitle(topology), size=13, fill="#5b6470")
     top = 84
     for start in range(0, len(nodes), columns):
-        heights = [
-            _panel(sheet, topology, node, _MARGIN + column * (_PANEL + _GAP), top)
-            for column, node in enumerate(nodes[start : start + columns])
-        ]
-        top += max(heights) + _GAP
+        row = nodes[start : start + columns]
+        height = max(_height(topology, node) for node in row)
+        for column, node in enumerate(row):
+            place = (_MARGIN + column * (_PANEL + _GAP), top, _PANEL, height)
+            _panel(sheet, topology, node, place)
+        top += height + _GAP
     top = _rest(sheet, topology, top)
     if topology.gpus and topology.nics:
         top = _matrix(sheet, topology, top)
@@ -59,25 +60,35 @@ def _gpus(topology: Topology, node: NumaNode) -> list[Gpu]:
     return [gpu for gpu in topology.gpus if gpu.numa == node.index]
 
 
-def _panel(sheet: "_Sheet", topology: Topology, node: NumaNode, left: int, top: int) -> int:
-    """Draw one NUMA node and return its height."""
+def _others(topology: Topology, node: NumaNode) -> list[Nic]:
+    """Return the NICs of a NUMA node that stand beside none of its GPUs' rows."""
+    shown = {nic.name for gpu in _gpus(topology, node) for nic in nearest_nics(topology, gpu)[1]}
+    return [nic for nic in topology.nics if nic.numa == node.index and nic.name not in shown]
+
+
+def _height(topology: Topology, node: NumaNode) -> int:
+    others = len(_others(topology, node))
+    rows = max(1, len(_gpus(topology, node)))
+    return 66 + rows * _ROW + (22 * ((others + 1) // 2) + 10 if others else 0)
+
+
+def _panel(
+    sheet: "_Sheet", topology: Topology, node: NumaNode, place: tuple[int, int, int, int]
+) -> None:
+    """Draw one NUMA node."""
+    left, top, _, _ = place
     gpus = _gpus(topology, node)
-    near = {gpu.index: nearest_nics(topology, gpu) for gpu in gpus}
-    shown = {nic.name for _, nics in near.values() for nic in nics}
-    others = [nic for nic in topology.nics if nic.numa == node.index and nic.name not in shown]
-    height = 66 + max(1, len(gpus)) * _ROW + (22 * ((len(others) + 1) // 2) + 10 if others else 0)
-    sheet.box((left, top, _PANEL, height), fill="#f5f7f9", stroke="#ccd3da")
+    sheet.box(place, fill="#f5f7f9", stroke="#ccd3da")
     sheet.text((left + 18, top + 28), f"NUMA node {node.index}", size=15)
     sheet.text((left + 18, top + 47), describe_numa(topology, node), size=12, fill="#5b6470")
     for row, gpu in enumerate(gpus):
-        _gpu_row(sheet, gpu, near[gpu.index], (left + 18, top + 60 + row * _ROW))
+        _gpu_row(sheet, gpu, nearest_nics(topology, gpu), (left + 18, top + 60 + row * _ROW))
     if not gpus:
         sheet.text((left + 18, top + 84), "no GPU", size=13, fill="#8a929c")
     below = top + 66 + max(1, len(gpus)) * _ROW
-    for place, nic in enumerate(others):
-        x, y = left + 18 + (place % 2) * 264, below + 12 + (place // 2) * 22
+    for number, nic in enumerate(_others(topology, node)):
+        x, y = left + 18 + (number % 2) * 264, below + 12 + (number // 2) * 22
         sheet.text((x, y), f"{nic.name}: {_short_role(nic)}", size=12, fill="#8a929c")
-    return height
 
 
 def _short_role(nic: Nic) -> str:
@@ -113,7 +124,7 @@ def _names(nics: list[Nic]) -> str:
 def _rates(nics: list[Nic]) -> str:
     rates = {nic.rate_gbps for nic in nics}
     rate = next(iter(rates)) if len(rates) == 1 else None
-    times = f"{len(nics)} × " if len(nics) > 1 else ""
+    times = f"{len(nics)} x " if len(nics) > 1 else ""
     words = [f"{times}{rate:g} Gb/s"] if rate else ["rate unknown"]
     words += sorted({port.link_layer for nic in nics for port in nic.ports} - {"unknown"})
     words += [nics[0].pci] if len(nics) == 1 and nics[0].pci else []
