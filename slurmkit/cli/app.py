@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from slurmkit import __version__
-from slurmkit.cli import compute, jobs, meta, runs, sandbox
+from slurmkit.cli import compute, jobs, meta, plugins, runs, sandbox, topo
 
 app = typer.Typer(
     name="slurmkit",
@@ -48,4 +48,6 @@ for command in (
     app.command()(command)
 app.add_typer(meta.site_app, name="site")
 app.add_typer(sandbox.app, name="sandbox")
+app.add_typer(topo.app, name="topo")
+app.add_typer(plugins.app, name="plugins")
 compute.register(app)

@@ -1,0 +1,154 @@
+"""slurmkit plugins: build, install and check the SPANK plugins of this machine's Slurm."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="SPANK plugins: rank variables and GPU affinity for every srun, without a wrapper.",
+)
+
+Root = Annotated[Path, typer.Option("--root", help="Root of a node's image.")]
+PluginDir = Annotated[
+    Path | None,
+    typer.Option("--plugin-dir", help="Slurm's plugin folder.", show_default=False),
+]
+Plugstack = Annotated[
+    Path | None,
+    typer.Option("--plugstack", help="plugstack.conf, inside the root.", show_default=False),
+]
+Prefix = Annotated[
+    Path | None,
+    typer.Option(
+        "--slurm-prefix", help="Where Slurm is installed: has include/slurm.", show_default=False
+    ),
+]
+
+
+class Mode(str, Enum):
+    """The site's default for --slurmkit-affinity."""
+
+    OFF = "off"
+    WARN = "warn"
+    STRICT = "strict"
+
+
+@app.command()
+def build(
+    slurm_prefix: Prefix = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the plugins.", show_default="~/.cache/slurmkit/plugins"),
+    ] = None,
+) -> None:
+    """Compile the plugins against the headers of this machine's Slurm.
+
+    Example: slurmkit plugins build && sudo slurmkit plugins install
+    """
+    from slurmkit.admin import build as make
+    from slurmkit.admin import default_output
+    from slurmkit.cli.output import echo
+
+    headers = _headers(slurm_prefix)
+    for path in make(headers, output or default_output(headers)):
+        echo(f"{path} for Slurm {headers.version}")
+
+
+@app.command()
+def install(
+    built: Annotated[
+        Path | None,
+        typer.Option("--from", help="Folder that build made.", show_default=False),
+    ] = None,
+    root: Root = Path("/"),
+    plugin_dir: PluginDir = None,
+    plugstack: Plugstack = None,
+    mode: Annotated[
+        Mode, typer.Option(help="Default of --slurmkit-affinity on this site.")
+    ] = Mode.WARN,
+    required: Annotated[
+        bool,
+        typer.Option("--required", help="Refuse every job on a node that cannot load a plugin."),
+    ] = False,
+    slurm_prefix: Prefix = None,
+) -> None:
+    """Put the plugins into Slurm's folder and their lines into plugstack.conf.
+
+    Example: slurmkit plugins install --root /srv/images/gpu-node
+    """
+    from slurmkit.admin import default_output
+    from slurmkit.admin import install as put
+    from slurmkit.admin.places import find_places
+    from slurmkit.cli.output import echo
+
+    places = find_places(root, plugin_dir, plugstack)
+    folder = built or default_output(_headers(slurm_prefix))
+    for path in put(places, folder, mode=mode.value, required=required):
+        echo(f"wrote {path}")
+
+
+@app.command()
+def uninstall(
+    root: Root = Path("/"), plugin_dir: PluginDir = None, plugstack: Plugstack = None
+) -> None:
+    """Remove what install wrote: the lines first, then the plugins."""
+    from slurmkit.admin import uninstall as take_away
+    from slurmkit.admin.places import find_places
+    from slurmkit.cli.output import echo
+
+    changed = take_away(find_places(root, plugin_dir, plugstack))
+    for path in changed:
+        echo(f"{'removed' if not path.exists() else 'wrote'} {path}")
+    if not changed:
+        echo("nothing was installed")
+
+
+@app.command()
+def check(
+    root: Root = Path("/"),
+    plugin_dir: PluginDir = None,
+    plugstack: Plugstack = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Show what is installed against the Slurm that runs; ends with 1 when something is wrong."""
+    from slurmkit.admin import check as look
+    from slurmkit.admin.places import find_places
+    from slurmkit.cli import output
+    from slurmkit.errors import EXIT_FAILED
+
+    report = look(find_places(root, plugin_dir, plugstack))
+    if as_json:
+        output.print_json(report)
+    else:
+        output.echo(f"Slurm {report.slurm or 'none'}; plugins are loaded by {report.plugstack}")
+        rows = [
+            (
+                plugin.name,
+                plugin.note.slurmkit if plugin.note else "-",
+                plugin.note.slurm if plugin.note else "-",
+                str(plugin.entry) if plugin.entry else "-",
+            )
+            for plugin in report.plugins
+        ]
+        for line in output.table(("PLUGIN", "VERSION", "FOR SLURM", "PLUGSTACK.CONF"), rows):
+            output.echo(line)
+        for problem in report.problems:
+            output.note(f"problem: {problem}")
+    if report.problems:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _headers(prefix: Path | None) -> "Headers":
+    from slurmkit.admin import find_headers
+    from slurmkit.admin.headers import PREFIXES
+
+    return find_headers([prefix] if prefix else PREFIXES)
+
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from slurmkit.admin import Headers
