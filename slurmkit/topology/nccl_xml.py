@@ -76,8 +76,8 @@ class _Reader:
         if gpu is not None:
             self._gpu(gpu, element, path, numa)
         if nic is not None:
-            for net in nic.findall("net"):
-                self._net(net, element, path, numa)
+            for place, net in enumerate(nic.findall("net")):
+                self._net(net, place, (element, path), numa)
         inner = element.findall("pci")
         if inner:
             self._bridges[pci] = Bridge(pci, _pci_id(element), _link(element))
@@ -104,11 +104,15 @@ class _Reader:
         )
         self._gpus.append((number(gpu.get("dev")), found))
 
-    def _net(self, net: Element, pci: Element, path: tuple[str, ...], numa: int | None) -> None:
+    def _net(
+        self, net: Element, place: int, parent: tuple[Element, tuple[str, ...]], numa: int | None
+    ) -> None:
+        pci, path = parent
         name = net.get("name") or ""
         speed = decimal(net.get("speed"))  # Mb/s
         port = Port(
-            number=number(net.get("port")) or 1,
+            # NCCL adds the place among the nets of one device (functions merged) to the port.
+            number=max(1, (number(net.get("port")) or 1) - place),
             state="ACTIVE",  # NCCL lists active ports only
             rate_gbps=speed / 1000 if speed else None,
         )
@@ -211,13 +215,15 @@ def to_nccl_xml(topology: Topology) -> str:
     for nic in topology.nics:
         if nic.role != "compute" or not nic.active:
             continue
-        pci = _place(cpus, bridges, nic)
+        # NCCL merges the functions of a NIC into the first.
+        merged = nic.replace(pci=f"{nic.pci[:-1]}0" if nic.pci else "")
+        pci = _place(cpus, bridges, merged)
         folder = pci.find("nic")
         folder = SubElement(pci, "nic") if folder is None else folder
         for port in nic.ports or (Port(1),):
             if port.state not in ("ACTIVE", "UNKNOWN"):
                 continue
-            net = {"name": nic.name, "dev": str(dev), "port": str(port.number)}
+            net = {"name": nic.name, "dev": str(dev), "port": str(port.number + len(folder))}
             if port.rate_gbps is not None:
                 net["speed"] = str(round(port.rate_gbps * 1000))
             SubElement(folder, "net", net)

@@ -7,6 +7,7 @@ from slurmkit.topology.cpuset import format_cpulist
 from slurmkit.topology.distance import nics_by_distance
 from slurmkit.topology.export_gres import gres_lines
 from slurmkit.topology.export_json import from_json, to_json
+from slurmkit.topology.export_map import plugin_map
 from slurmkit.topology.load import load_topology
 from slurmkit.topology.model import Gpu, MigDevice, NvLinkPeer
 from slurmkit.topology.nccl_xml import from_nccl_xml, to_nccl_xml
@@ -114,9 +115,11 @@ def test_nccl_round_trip(node, fixture_dir):
     assert [(gpu.index, gpu.pci, gpu.numa, gpu.path[1:], gpu.link) for gpu in imported.gpus] == [
         (gpu.index, gpu.pci, gpu.numa, gpu.path[1:], gpu.link) for gpu in source.gpus
     ]
-    assert [(nic.name, nic.pci, nic.rate_gbps, nic.role) for nic in imported.nics] == [
-        (nic.name, nic.pci, nic.rate_gbps, nic.role) for nic in source.nics
+    # NCCL merges the functions of a NIC into the first, and counts their ports through.
+    assert [(nic.name, nic.pci[:-1], nic.rate_gbps, nic.role) for nic in imported.nics] == [
+        (nic.name, nic.pci[:-1], nic.rate_gbps, nic.role) for nic in source.nics
     ]
+    assert {port.number for nic in imported.nics for port in nic.ports} == {1}
     assert [item.cpus for item in imported.numa] == [item.cpus for item in source.numa]
     assert imported.smt == source.smt
 
@@ -227,3 +230,24 @@ def test_cpu_lists_stand_in_the_json(node):
     data = to_json(node("dgx-h100"))
     assert data["numa"][0]["cpus"] == "0-55,112-167"
     assert data["cpus_online"] == format_cpulist(range(224))
+
+
+def test_the_plugins_map_has_a_line_per_gpu(node):
+    source = node("dgx-h100")
+    gpus = [gpu.replace(uuid=f"GPU-{gpu.index}", minor=7 - gpu.index) for gpu in source.gpus]
+    lines = plugin_map(source.replace(gpus=tuple(gpus))).splitlines()
+    assert lines[0] == "slurmkit-map 1 dgx-h100"
+    assert len(lines) == 9
+    head, _, env = lines[1].partition(" env=")
+    assert head == (
+        "gpu 0 0000:1b:00.0 cpus=0-13,112-125 mems=0 policy=preferred "
+        "minor=7 uuid=GPU-0 nics=mlx5_0"
+    )
+    assert "UCX_NET_DEVICES=mlx5_0:1" in env.split("\x1f")
+
+
+def test_a_map_needs_addresses():
+    with pytest.raises(UsageError, match="GPU 0 has no known PCI address"):
+        plugin_map(load_profile("dgx-b300"))
+    empty = load_profile("dgx-b300").replace(gpus=(), nics=())
+    assert plugin_map(empty) == "slurmkit-map 1 dgx-b300\n"
