@@ -104,10 +104,8 @@ def slurmkit_command() -> str:
 
     Compute nodes see the same file system, but their PATH may lead to another slurmkit or none.
     """
-    started_as = Path(sys.argv[0])
-    if started_as.name == "slurmkit" and started_as.is_file():
-        return str(started_as.absolute())
     beside_python = Path(sys.executable).parent / "slurmkit"
-    if beside_python.is_file():
-        return str(beside_python)
+    for path in (Path(sys.argv[0]), beside_python):
+        if path.name == "slurmkit" and os.access(path, os.X_OK) and not path.is_dir():
+            return str(path.absolute())
     return shutil.which("slurmkit") or "slurmkit"

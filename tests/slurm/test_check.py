@@ -405,6 +405,9 @@ def test_a_template_of_ones_own_is_read_for_late_directives(furnished: Sandbox) 
 
 
 def test_what_another_user_may_not_do(furnished: Sandbox) -> None:
+    closed = [path for path in Path(__file__).resolve().parents if not path.stat().st_mode & 0o001]
+    if closed:
+        pytest.skip(f"{closed[-1]} is closed to other users, so they cannot run this checkout")
     folder = furnished.shared_dir / "other-user"
     folder.mkdir(mode=0o755)
     (folder / "job.yaml").write_text(
