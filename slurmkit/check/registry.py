@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from slurmkit.check.subject import Subject
@@ -34,7 +34,10 @@ class About:
 
     def sign(self, problems: Iterable[Problem]) -> list[Problem]:
         """Return the problems under this check's name and severity."""
-        return [replace(problem, code=self.id, warning=self.warning) for problem in problems]
+        return [
+            Problem(each.message, each.key, each.where, each.hint, self.id, self.warning)
+            for each in problems
+        ]
 
 
 @dataclass(frozen=True)

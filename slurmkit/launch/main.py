@@ -36,8 +36,14 @@ def main(args: list[str]) -> int:
             os.write(1, USAGE.encode())
             return 0
         apply_files(env, env_files)
+        if "SLURMKIT_REQUIRE_SPANK" in env:
+            from slurmkit.launch.spank import require_plugin  # noqa: PLC0415 (few ask for it)
+
+            require_plugin(env)
         place = detect(env)
         env |= place_variables(place, env, per_node)
+        if not _bound(env, place, per_node):
+            return 1
     except _slurmkit_error() as error:
         if rank_of(env) in (None, 0) or _only_others_know(error, env):
             # One line: among those of other programs nobody finds what belongs together.
@@ -120,10 +126,21 @@ def place_variables(place: Placement, env: dict[str, str], per_node: bool) -> di
     return values
 
 
+def _bound(env: dict[str, str], place: Placement, per_node: bool) -> bool:
+    """Whether the task may start: bound as SLURMKIT_AFFINITY says, or not asked to be."""
+    if env.get("SLURMKIT_AFFINITY", "off") == "off":
+        return True
+    from slurmkit.launch.affinity import bind  # noqa: PLC0415 (costs nothing where it is off)
+
+    return bind(env, place, per_node)
+
+
 def _only_others_know(error: Exception, env: dict[str, str]) -> bool:
-    """Whether rank 0 cannot have met this error: it is the one that the others wait for."""
-    first_waiting = env.get("SLURM_LOCALID") == "0" or rank_of(env) == 1
-    return first_waiting and "published no address" in str(error)
+    """Whether rank 0 may not have met this error: it is one of a host, or about rank 0 itself."""
+    first_on_host = env.get("SLURM_LOCALID") == "0"
+    if "SPANK plugin" in str(error):
+        return first_on_host
+    return (first_on_host or rank_of(env) == 1) and "published no address" in str(error)
 
 
 def _undo_python(env: dict[str, str]) -> None:

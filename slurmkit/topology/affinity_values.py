@@ -16,7 +16,17 @@ CROSS_NODE = ("", "rails", "flat")
 
 
 class AffinityError(SlurmkitError):
-    """No plan keeps all that was asked for, or a task does not run as its plan says."""
+    """No plan keeps all that was asked for, or two nodes' plans do not fit together.
+
+    Attributes:
+        expected: what the rules ask for.
+        found: what there is.
+    """
+
+    def __init__(self, who: str, expected: str, found: str, *, hint: str = "") -> None:
+        super().__init__(f"affinity: {who}: expected {expected}, found {found}", hint=hint)
+        self.expected = expected
+        self.found = found
 
 
 class Request(Record):
@@ -105,10 +115,12 @@ class RankPlan(Record):
         }
 
 
-def infeasible(host: str, rank: int | None, expected: str, found: str, hint: str = "") -> Exception:
+def infeasible(
+    host: str, rank: int | None, expected: str, found: str, hint: str = ""
+) -> AffinityError:
     """Return the error in the one form that all refusals have."""
-    who = f"{host}: " if rank is None else f"{host}: local rank {rank}: "
-    return AffinityError(f"affinity: {who}expected {expected}, found {found}", hint=hint)
+    who = host if rank is None else f"{host}: local rank {rank}"
+    return AffinityError(who, expected, found, hint=hint)
 
 
 def check_request(host: str, request: Request) -> None:
