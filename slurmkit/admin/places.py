@@ -67,10 +67,9 @@ def find_places(
         plugstack = Path(settings["PlugStackConfig"])
     found_dir = _below(root, plugin_dir) if plugin_dir else _first(root, _PLUGIN_DIRS)
     if found_dir is None or not found_dir.is_dir():
+        where = f"{found_dir} is no folder" if found_dir else f"none of the usual ones below {root}"
         raise SlurmkitError(
-            f"Slurm's plugin folder {found_dir or ''} was not found below {root}".replace(
-                "  ", " "
-            ),
+            f"Slurm's plugin folder was not found: {where}",
             hint="say --plugin-dir; `scontrol show config` prints it as PluginDir",
         )
     if plugstack is None:
