@@ -22,7 +22,7 @@ _PROBLEM = {
 }
 _CHECK: dict[str, Any] = {
     "type": "object",
-    "description": "What `slurmkit check --json` prints.",
+    "description": "What `slurmkit check --json` prints, and any command with --json that fails.",
     "required": ["ok", "problems"],
     "properties": {"ok": {"type": "boolean"}, "problems": {"type": "array", "items": _PROBLEM}},
 }

@@ -24,7 +24,7 @@ def _run() -> int:
     try:
         app(prog_name="slurmkit")
     except SlurmkitError as error:
-        print_error(error)
+        print_error(error, as_json=_wants_json(sys.argv))
         return error.exit_code
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
@@ -37,6 +37,11 @@ def _run() -> int:
         print_error(SlurmkitError(f"{about}{error.strerror or error}"))
         return 1
     return 0
+
+
+def _wants_json(argv: list[str]) -> bool:
+    own = argv[: argv.index("--")] if "--" in argv else argv
+    return "--json" in own
 
 
 def _leave(code: int) -> NoReturn:

@@ -69,12 +69,16 @@ def print_problem(problem: Problem) -> None:
     print_problems([problem])
 
 
-def print_error(error: SlurmkitError) -> None:
-    """Print an error that ends the command."""
+def print_error(error: SlurmkitError, *, as_json: bool = False) -> None:
+    """Print an error that ends the command; a program that asked for JSON gets that as well."""
     if isinstance(error, InvalidInputError):
-        print_problems(error.problems)
-        return
-    note(f"{_paint('error', _RED, stream=sys.stderr)}: {error}")
+        problems = error.problems
+        print_problems(problems)
+    else:
+        problems = [Problem(error.message, hint=error.hint, code="error")]
+        note(f"{_paint('error', _RED, stream=sys.stderr)}: {error}")
+    if as_json:
+        print_json({"ok": False, "problems": [problem_json(problem) for problem in problems]})
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:

@@ -142,6 +142,8 @@ def export(
     from slurmkit.errors import UsageError
 
     found = _topology(root, profile, topology)
+    if host is not None:
+        found = found.replace(host=host)
     kind = "plugin" if plugin else export_format
     if kind == "json":
         import json

@@ -1,12 +1,16 @@
 """How the program ends: exit codes, closed pipes, full disks."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
+
+from slurmkit.api.schemas import schema_of
 
 SLURMKIT = str(Path(sys.executable).with_name("slurmkit"))
 
@@ -52,3 +56,16 @@ def test_a_full_disk_is_an_error_and_not_silence() -> None:
     assert done.returncode == 1
     assert "No space left" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_program_that_asked_for_json_gets_errors_as_json(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("name: bad\nlaunch: {command: [a]}\nnodes: 2\n")
+    done = _run("check", "--json", "--offline", str(tmp_path / "bad.yaml"), stdout=subprocess.PIPE)
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["ok"]) == (2, False)
+    assert [(item["key"], item["line"]) for item in report["problems"]] == [("nodes", 3)]
+    jsonschema.validate(report, schema_of("check"))
+    done = _run("status", "no-such-run", "--json", stdout=subprocess.PIPE)
+    report = json.loads(done.stdout)
+    assert "no-such-run" in report["problems"][0]["message"]
+    jsonschema.validate(report, schema_of("check"))
