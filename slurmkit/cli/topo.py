@@ -130,6 +130,9 @@ def export(
         Path | None, typer.Option("--output", "-o", help="Write here, not to standard output.")
     ] = None,
     node_name: Annotated[str, typer.Option(help="Begin gres.conf lines with this NodeName=.")] = "",
+    host: Annotated[
+        str | None, typer.Option(help="Write this host name instead of the topology's.")
+    ] = None,
     root: Root = None,
     profile: Profile = None,
     topology: File = None,

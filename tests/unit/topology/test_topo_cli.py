@@ -76,6 +76,8 @@ def test_export_and_verify_of_a_root(node, tmp_path):
     assert topo("export", "--root", tmp_path / "root", "--plugin").stdout.startswith(
         "slurmkit-map 1 dgx-h100\n"
     )
+    named = topo("export", "--root", tmp_path / "root", "--plugin", "--host", "node17").stdout
+    assert named.startswith("slurmkit-map 1 node17\n")
     verdict = json.loads(
         topo("verify", "--root", tmp_path / "root", "--profile", "dgx-h100", "--json").stdout
     )
