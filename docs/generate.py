@@ -134,7 +134,7 @@ def job_page() -> str:
     from slurmkit.spec.reference import markdown  # noqa: PLC0415
 
     text = str(markdown())
-    for section in ("checkpoint", "resilience", "affinity"):
+    for section in ("checkpoint", "resilience"):
         heading = f"## `{section}`\n"
         if heading not in text:
             raise SystemExit(f"job.yaml has no section {section!r} any more")
@@ -152,6 +152,7 @@ PAGES: dict[str, Callable[[], str]] = {
 #: Parts of pages, between ``<!-- begin NAME ... -->`` and ``<!-- end NAME -->``.
 PARTS: dict[str, Callable[[], str]] = {
     "reference/environment.md#ranks": _call("slurmkit.launch.variables:reference_table"),
+    "reference/environment.md#affinity": _call("slurmkit.topology.affinity_env:reference_table"),
     "reference/checks.md#checks": _call("slurmkit.check.reference:markdown"),
 }
 

@@ -29,6 +29,7 @@ EXAMPLES: dict[str, object] = {
     "modules.default": ["slurm", "cuda/12.4"],
     "container_runtime": "pyxis",
     "run_root": "/scratch/$USER/slurmkit",
+    "affinity": "warn",
     "signal": {"name": "USR2", "lead_s": 300},
     "signal.name": "USR1",
     "signal.lead_s": 300,

@@ -81,6 +81,9 @@ class Site(Section):
     run_root: Line = Field(
         "~/slurmkit/runs", description="Where runs keep their files; must be on shared storage."
     )
+    affinity: Literal["off", "warn", "strict"] | None = Field(
+        None, description="Mode of jobs that do not say: whether ranks are bound to their GPUs."
+    )
     signal: Signals = Field(
         default_factory=Signals, description="How jobs are warned before their time ends."
     )
