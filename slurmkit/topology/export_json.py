@@ -1,6 +1,6 @@
 """The topology as JSON, and back: every field, CPU sets as lists such as ``0-55,112-167``."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from slurmkit.errors import UsageError
 from slurmkit.topology.cpuset import format_cpulist, parse_cpulist
@@ -16,6 +16,8 @@ from slurmkit.topology.model import (
     Topology,
 )
 from slurmkit.topology.record import Record
+
+T = TypeVar("T", bound=Record)
 
 FORMAT = "slurmkit-topology"
 VERSION = 1
@@ -67,39 +69,50 @@ def _build(values: dict[str, Any]) -> Topology:
     known["gpus"] = tuple(_gpu(item) for item in values.get("gpus", ()))
     known["nics"] = tuple(_nic(item) for item in values.get("nics", ()))
     known["bridges"] = tuple(
-        Bridge(**{**item, "link": Link(**item.get("link", {}))})
+        _make(Bridge, {**item, "link": _make(Link, item.get("link", {}))})
         for item in values.get("bridges", ())
     )
     for name in ("notes", "unknown", "synthetic"):
         known[name] = tuple(str(item) for item in values.get(name, ()))
-    return Topology(**known)
+    return _make(Topology, known)
+
+
+def _make(kind: type[T], values: dict[str, Any]) -> T:
+    """Return a record after checking the fields whose type is a plain one."""
+    for name, value in values.items():
+        annotation: Any = kind.__annotations__.get(name)
+        if annotation is None or hasattr(annotation, "__origin__"):
+            continue
+        wanted = annotation | int if annotation == float | None else annotation
+        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+            raise TypeError(f"{kind.__name__}.{name} is {value!r}")
+    return kind(**values)
 
 
 def _numa(item: dict[str, Any]) -> NumaNode:
     distances = tuple(int(value) for value in item.get("distances", ()))
-    return NumaNode(**{**item, "cpus": parse_cpulist(item["cpus"]), "distances": distances})
+    return _make(NumaNode, {**item, "cpus": parse_cpulist(item["cpus"]), "distances": distances})
 
 
 def _gpu(item: dict[str, Any]) -> Gpu:
-    return Gpu(
-        **{
-            **_device(item),
-            "mig": tuple(MigDevice(**mig) for mig in item.get("mig", ())),
-            "nvlink_peers": tuple(NvLinkPeer(**peer) for peer in item.get("nvlink_peers", ())),
-        }
-    )
+    mig = tuple(_make(MigDevice, entry) for entry in item.get("mig", ()))
+    peers = tuple(_make(NvLinkPeer, entry) for entry in item.get("nvlink_peers", ()))
+    return _make(Gpu, {**_device(item), "mig": mig, "nvlink_peers": peers})
 
 
 def _nic(item: dict[str, Any]) -> Nic:
     ports = tuple(
-        Port(**{**port, "gids": tuple(port.get("gids", ()))}) for port in item.get("ports", ())
+        _make(Port, {**port, "gids": _texts(port.get("gids", ()))})
+        for port in item.get("ports", ())
     )
-    return Nic(**{**_device(item), "ports": ports, "netdevs": tuple(item.get("netdevs", ()))})
+    netdevs = _texts(item.get("netdevs", ()))
+    return _make(Nic, {**_device(item), "ports": ports, "netdevs": netdevs})
 
 
 def _device(item: dict[str, Any]) -> dict[str, Any]:
-    numa = item.get("numa")
-    if numa is not None and (isinstance(numa, bool) or not isinstance(numa, int)):
-        raise TypeError(f"numa of {item.get('pci')!r} is {numa!r}, not a number or null")
-    path = tuple(str(part) for part in item.get("path", ()))
-    return {**item, "path": path, "link": Link(**item.get("link", {}))}
+    link = _make(Link, item.get("link", {}))
+    return {**item, "path": _texts(item.get("path", ())), "link": link}
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    return tuple(str(value) for value in values)

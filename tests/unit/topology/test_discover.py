@@ -39,7 +39,7 @@ def test_a_written_node_is_read_back(node, tmp_path, name):
     assert found.source == "sysfs"
 
 
-@pytest.mark.parametrize("name", [name for name in NODES if name != "gb200"])
+@pytest.mark.parametrize("name", NODES)
 def test_the_nics_for_collectives_are_found_by_structure(node, tmp_path, name):
     written = write_sysfs(node(name), tmp_path)
     expected = {nic.name for nic in written.nics if nic.role == "compute"}

@@ -1,6 +1,9 @@
+import contextlib
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from slurmkit.errors import UsageError
 from slurmkit.topology.cpuset import format_cpulist
@@ -8,6 +11,7 @@ from slurmkit.topology.distance import nics_by_distance
 from slurmkit.topology.export_gres import gres_lines
 from slurmkit.topology.export_json import from_json, to_json
 from slurmkit.topology.export_map import plugin_map
+from slurmkit.topology.hwloc_xml import from_hwloc_xml
 from slurmkit.topology.load import load_topology
 from slurmkit.topology.model import Gpu, MigDevice, NvLinkPeer
 from slurmkit.topology.nccl_xml import from_nccl_xml, to_nccl_xml
@@ -95,7 +99,7 @@ def test_json_round_trip(node, name):
         ({"version": 2}, "version 2"),
         ({"numa": 5}, "malformed"),
         ({"gpus": [{"index": 0}]}, "malformed"),
-        ({"gpus": [{"index": 0, "pci": "", "numa": "0"}]}, "not a number or null"),
+        ({"gpus": [{"index": 0, "pci": "", "numa": "0"}]}, "Gpu.numa is '0'"),
         ({"nics": [{"name": "a", "pci": "", "numa": 0, "colour": 1}]}, "no field colour"),
         ({"smt": [["x"]]}, "malformed"),
         ({"cpus_online": "x"}, "not a list of CPUs"),
@@ -104,6 +108,37 @@ def test_json_round_trip(node, name):
 def test_json_of_another_shape_is_refused(node, change, message):
     with pytest.raises(UsageError, match=message):
         from_json({**to_json(node("dgx-h100")), **change})
+
+
+JUNK = st.sampled_from(
+    ["null", "true", "-1", "0.5", '"x"', "[]", "{}", '["x"]', "[null]", '{"a": 1}']
+)
+
+
+@given(st.data())
+def test_mutilated_json_is_read_or_refused_and_never_breaks(node, data):
+    values = json.loads(json.dumps(to_json(node("gb200"))))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = values
+        while place:
+            at = data.draw(
+                st.sampled_from(sorted(place))
+                if isinstance(place, dict)
+                else st.integers(0, len(place) - 1)
+            )
+            if not isinstance(place[at], (dict, list)) or data.draw(st.integers(0, 3)) == 0:
+                place[at] = json.loads(data.draw(JUNK))
+                break
+            place = place[at]
+    with contextlib.suppress(UsageError):
+        assert from_json(values).host
+
+
+@given(st.text(alphabet="<>/ =\"'systemcpuinad0123f\n", max_size=200))
+def test_any_text_is_read_or_refused(text):
+    for read in (from_nccl_xml, from_hwloc_xml):
+        with pytest.raises(UsageError):
+            read(text)
 
 
 def test_nccl_round_trip(node, fixture_dir):
