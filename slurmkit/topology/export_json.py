@@ -65,6 +65,8 @@ def _build(values: dict[str, Any]) -> Topology:
     known = dict(values)
     known["cpus_online"] = parse_cpulist(values["cpus_online"])
     known["smt"] = tuple(tuple(int(cpu) for cpu in group) for group in values["smt"])
+    if not all(known["smt"]):
+        raise ValueError("smt holds a core without CPUs")
     known["numa"] = tuple(_numa(item) for item in values["numa"])
     known["gpus"] = tuple(_gpu(item) for item in values.get("gpus", ()))
     known["nics"] = tuple(_nic(item) for item in values.get("nics", ()))

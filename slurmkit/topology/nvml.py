@@ -11,8 +11,6 @@ from typing import Any
 
 from slurmkit.topology.model import Gpu, MigDevice, NvLinkPeer, Topology, pci_key
 
-_MAX_NVLINKS = 18
-
 
 def add_nvml(topology: Topology) -> Topology:
     """Return the topology with what NVML knows, or with a note why NVML does not answer."""
@@ -89,7 +87,7 @@ def _mig_devices(nvml: Any, handle: Any) -> tuple[MigDevice, ...]:
 
 def _nvlink_peers(nvml: Any, handle: Any, gpu_addresses: set[str]) -> tuple[NvLinkPeer, ...]:
     targets: Counter[str] = Counter()
-    for link in range(_MAX_NVLINKS):
+    for link in range(nvml.NVML_NVLINK_MAX_LINKS):
         try:
             if nvml.nvmlDeviceGetNvLinkState(handle, link) != nvml.NVML_FEATURE_ENABLED:
                 continue

@@ -21,7 +21,7 @@ def draw_svg(topology: Topology) -> str:
     nodes = [node for node in topology.numa if node.cpus or _gpus(topology, node)] or list(
         topology.numa
     )
-    columns = min(2, len(nodes))
+    columns = min(2, len(nodes)) or 1
     sheet = _Sheet()
     width = _MARGIN * 2 + columns * _PANEL + (columns - 1) * _GAP
     sheet.text((_MARGIN, 42), topology.host, size=22)

@@ -102,6 +102,7 @@ def test_json_round_trip(node, name):
         ({"gpus": [{"index": 0, "pci": "", "numa": "0"}]}, "Gpu.numa is '0'"),
         ({"nics": [{"name": "a", "pci": "", "numa": 0, "colour": 1}]}, "no field colour"),
         ({"smt": [["x"]]}, "malformed"),
+        ({"smt": [[]]}, "a core without CPUs"),
         ({"cpus_online": "x"}, "not a list of CPUs"),
     ],
 )

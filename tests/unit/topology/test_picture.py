@@ -60,3 +60,4 @@ def test_a_node_without_gpus_can_be_drawn():
     topology = load_profile("dgx-h100").replace(gpus=(), nics=())
     assert draw(topology)[0].startswith("dgx-h100 (profile): 0 GPUs, 0 NICs")
     assert draw_svg(topology).startswith("<svg")
+    assert draw_svg(topology.replace(numa=())).startswith("<svg")
