@@ -1,0 +1,279 @@
+"""The SPANK plugins on a real slurmd: ranks, binding, refusal, and nodes that stay idle."""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from slurmkit.errors import SlurmkitError
+from slurmkit.sandbox import Sandbox
+
+_SPEC = util.spec_from_file_location("spank_help", Path(__file__).with_name("spank.py"))
+assert _SPEC
+assert _SPEC.loader
+_HELP = util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(_HELP)
+
+pytestmark = pytest.mark.slurm
+PYTHON = sys.executable
+SLURMKIT = str(Path(PYTHON).with_name("slurmkit"))
+CPUS = sorted(os.sched_getaffinity(0))
+
+# What a task finds about itself: its mask, its memory policy (get_mempolicy, by number), variables.
+PROBE = """
+import ctypes, json, os, sys
+mode, nodes = ctypes.c_int(), (ctypes.c_ulong * 64)()
+number = {"x86_64": 239, "aarch64": 236}[os.uname().machine]
+ctypes.CDLL(None).syscall(number, ctypes.byref(mode), nodes, 4096, None, 0)
+found = {"cpus": sorted(os.sched_getaffinity(0)), "policy": mode.value, "mems": list(nodes)[:2]}
+with open(f"{sys.argv[1]}/{os.environ['SLURM_PROCID']}", "w") as file:
+    json.dump(found | {"env": dict(os.environ)}, file)
+"""
+BIND = 2
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cluster with the plugins of its Slurm."""
+
+    cluster: Sandbox
+    folder: Path
+
+    def plugin(self, name: str) -> str:
+        return str(self.folder / name)
+
+    def load(self, *lines: str) -> None:
+        _HELP.load(self.cluster, *lines)
+
+    def run(self, *argv: str, **env: str) -> "CompletedProcess[str]":
+        return self.cluster.exec("login", argv, cwd=self.folder, env=env, timeout=60)
+
+    def srun(self, *options: str, **env: str) -> list[dict[str, Any]]:
+        """Run the probe and return what the tasks say, by rank."""
+        said = Path(tempfile.mkdtemp(dir=self.folder))
+        done = self.run("srun", *options, PYTHON, str(self.folder / "probe.py"), str(said), **env)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(path.read_text()) for path in sorted(said.iterdir())]
+
+    def map(self, name: str, *cpus: int, host: str = "-") -> str:
+        lines = [
+            f"gpu {i} 0000:{i + 1:02x}:00.0 cpus={cpu} mems=0 nics=mlx5_{i} "
+            f"env=NCCL_IB_HCA==mlx5_{i}\x1fNOTE=two words"
+            for i, cpu in enumerate(cpus)
+        ]
+        path = self.folder / name
+        path.write_text("\n".join([f"slurmkit-map 1 {host}", *lines]) + "\n")
+        return str(path)
+
+    def idle(self) -> bool:
+        """Whether both nodes take jobs: neither drained nor down."""
+        states = self.run("sinfo", "--noheader", "--Node", "--format=%T").stdout.split()
+        return set(states) <= {"idle", "mixed", "allocated", "completing"}
+
+
+@pytest.fixture(scope="module", params=["host", "forky"])
+def place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    if os.geteuid() != 0:
+        pytest.skip("a sandbox cluster needs root")
+    release = request.param
+    name = f"test-spank{release}-{os.getpid()}"
+    try:
+        cluster = Sandbox.up(name, nodes=2, gpus=2, cpus=8, release=release)
+    except SlurmkitError as error:
+        pytest.skip(f"no {release} sandbox cluster on this machine: {error.message}")
+    with cluster:
+        built = _HELP.built_plugins(cluster.layout.root_dir, tmp_path_factory.mktemp(release))
+        folder = cluster.shared_dir / "spank"
+        folder.mkdir()
+        for plugin in built.glob("*.so"):
+            shutil.copy(plugin, folder)
+        (folder / "probe.py").write_text(PROBE)
+        yield Place(cluster, folder)
+
+
+@pytest.fixture
+def both(place: Place) -> Place:
+    """Both plugins, with a map that gives GPU 0 our first CPU and GPU 1 our last."""
+    table = place.map("map", CPUS[0], CPUS[-1])
+    place.load(
+        f"optional {place.plugin(_HELP.RANK)}",
+        f"optional {place.plugin(_HELP.AFFINITY)} map={table}",
+    )
+    return place
+
+
+def test_a_bare_srun_has_ranks(both: Place) -> None:
+    tasks = both.srun("--nodes=2", "--ntasks=3", "--distribution=block")
+    ports = set()
+    for task in tasks:
+        env = task["env"]
+        assert env["RANK"] == env["SLURM_PROCID"]
+        assert env["LOCAL_RANK"] == env["SLURM_LOCALID"]
+        assert env["NODE_RANK"] == env["GROUP_RANK"] == env["SLURM_NODEID"]
+        assert env["WORLD_SIZE"] == "3"
+        assert env["LOCAL_WORLD_SIZE"] == ("2" if env["NODE_RANK"] == "0" else "1")
+        assert env["MASTER_ADDR"] == "node1"
+        ports.add(int(env["MASTER_PORT"]))
+    assert len(ports) == 1
+    assert 16384 <= ports.pop() <= 32767
+
+
+def test_what_the_user_set_stays(both: Place) -> None:
+    for task in both.srun("--ntasks=2", MASTER_PORT="1234", NODE_RANK="7"):
+        assert task["env"]["MASTER_PORT"] == "1234"
+        assert task["env"]["NODE_RANK"] == "7"
+        assert task["env"]["WORLD_SIZE"] == "2"
+
+
+def test_a_step_inside_a_step_has_its_own_ranks(both: Place) -> None:
+    said = Path(tempfile.mkdtemp(dir=both.folder))
+    inner = f"srun --overlap --nodes=1 --ntasks=1 {PYTHON} {both.folder}/probe.py {said}"
+    script = f'if [ "$RANK" = 1 ]; then exec {inner}; fi'
+    done = both.run("srun", "--nodes=1", "--ntasks=2", "--overlap", "sh", "-c", script)
+    assert done.returncode == 0, done.stderr
+    env = json.loads((said / "0").read_text())["env"]
+    assert (env["RANK"], env["WORLD_SIZE"], env["SLURM_PROCID"]) == ("0", "1", "0")
+
+
+def test_a_batch_script_is_no_rank(both: Place) -> None:
+    out = both.folder / "batch.out"
+    wrap = 'echo "rank ${RANK-none} ${SLURMKIT_SPANK-none}"'
+    done = both.run("sbatch", "--wait", f"--output={out}", f"--wrap={wrap}")
+    assert done.returncode == 0, done.stderr
+    assert out.read_text() == "rank none none\n"
+
+
+def test_off_leaves_everything_alone(both: Place) -> None:
+    options = ("--ntasks=2", "--nodes=1", "--gpus-per-node=2", "--slurmkit-affinity=off")
+    for task in both.srun(*options, SLURMKIT_SPANK_RANK="off"):
+        assert task["cpus"] == CPUS
+        assert task["policy"] == 0
+        assert not {"RANK", "WORLD_SIZE", "NCCL_IB_HCA"} & set(task["env"])
+
+
+@pytest.mark.skipif(len(CPUS) < 2, reason="needs two CPUs")
+@pytest.mark.parametrize("kind", ["required", "optional"])
+def test_tasks_get_what_the_map_says(both: Place, kind: str) -> None:
+    both.load(f"{kind} {both.plugin(_HELP.AFFINITY)} mode=strict map={both.folder}/map")
+    tasks = both.srun("--ntasks=2", "--nodes=1", "--gpus-per-node=2")
+    for rank, task in enumerate(tasks):
+        env = task["env"]
+        assert task["cpus"] == [CPUS[0] if rank == 0 else CPUS[-1]]
+        assert (task["policy"], task["mems"]) == (BIND, [1, 0])
+        assert env["NCCL_IB_HCA"] == f"=mlx5_{rank}"
+        assert env["NOTE"] == "two words"
+        where = f"@{env['SLURM_JOB_ID']}.{env['SLURM_STEP_ID']}.{rank}"
+        assert env["SLURMKIT_SPANK"].endswith(where)
+
+
+@pytest.mark.skipif(len(CPUS) < 2, reason="needs two CPUs")
+def test_a_task_with_a_gpu_of_its_own(both: Place) -> None:
+    tasks = both.srun("--ntasks=2", "--nodes=1", "--gpus-per-task=1", "--slurmkit-affinity=strict")
+    by_gpu = {task["env"]["CUDA_VISIBLE_DEVICES"]: task["cpus"] for task in tasks}
+    if set(by_gpu) == {"0", "1"}:  # 22.05 shows both GPUs to both tasks
+        assert by_gpu == {"0": [CPUS[0]], "1": [CPUS[-1]]}
+    else:
+        assert {tuple(task["cpus"]) for task in tasks} <= {tuple(CPUS), (CPUS[0],), (CPUS[-1],)}
+
+
+def test_a_launcher_for_all_gpus_keeps_all_their_cpus(both: Place) -> None:
+    (task,) = both.srun("--ntasks=1", "--gpus-per-node=2", "--slurmkit-affinity=strict")
+    assert task["cpus"] == sorted({CPUS[0], CPUS[-1]})
+    assert "NCCL_IB_HCA" not in task["env"]
+
+
+def test_tasks_without_gpus_need_no_map(both: Place) -> None:
+    (task,) = both.srun("--ntasks=1", "--slurmkit-affinity=strict", "--slurmkit-map=/nowhere")
+    assert task["cpus"] == CPUS
+
+
+@pytest.mark.parametrize("kind", ["required", "optional"])
+@pytest.mark.parametrize(
+    ("command", "case", "words"),
+    [
+        ("srun", "far", "is next to CPUs 400"),
+        ("srun", "missing", "No such file or directory"),
+        ("srun", "broken", "line 2: 'nonsense' is no gpu line"),
+        ("srun", "other", "is that of node9"),
+        ("sbatch", "far", "is next to CPUs 400"),
+        ("sbatch", "missing", "No such file or directory"),
+    ],
+)
+def test_strict_starts_nothing_and_drains_nothing(
+    both: Place, kind: str, command: str, case: str, words: str
+) -> None:
+    both.load(f"{kind} {both.plugin(_HELP.AFFINITY)}")
+    both.map("far", 4000, 4001)
+    both.map("other", CPUS[0], CPUS[-1], host="node9")
+    (both.folder / "broken").write_text("slurmkit-map 1 -\nnonsense\n")
+    mark = both.folder / "ran"
+    mark.unlink(missing_ok=True)
+    options = ("--ntasks=2", "--nodes=1", "--gpus-per-node=2", "--slurmkit-affinity=strict")
+    options += (f"--slurmkit-map={both.folder / case}",)
+    if command == "srun":
+        done = both.run("srun", *options, "touch", str(mark))
+        said = done.stderr
+    else:
+        out = both.folder / "out"
+        wrap = f"--wrap=srun touch {mark}"
+        done = both.run("sbatch", "--wait", f"--output={out}", *options, wrap)
+        said = out.read_text()
+    assert done.returncode == 1, said
+    assert not mark.exists()
+    assert said.count(words) == 2, said
+    assert "slurmkit: node1: rank 0: " in said
+    assert both.idle()
+
+
+def test_warn_says_so_once_per_task_and_runs(both: Place) -> None:
+    table = both.map("far", 4000, 4001)
+    done = both.run(
+        *("srun", "--ntasks=2", "--nodes=1", "--gpus-per-node=2", f"--slurmkit-map={table}"),
+        *("sh", "-c", "echo ran"),
+    )
+    assert (done.returncode, done.stdout) == (0, "ran\nran\n")
+    assert done.stderr.count("is not bound: GPU") == 2
+    assert done.stderr.count("slurmkit:") == 2
+
+
+@pytest.mark.parametrize("option", ["--slurmkit-affinity=on", "--slurmkit-map=relative"])
+def test_a_wrong_option_ends_srun_at_once(both: Place, option: str) -> None:
+    done = both.run("srun", option, "true")
+    assert done.returncode != 0
+    assert "slurmkit: " in done.stderr
+    assert both.idle()
+
+
+def test_a_wrong_argument_in_plugstack_ends_no_job(both: Place) -> None:
+    both.load(
+        f"required {both.plugin(_HELP.RANK)} port=1",
+        f"required {both.plugin(_HELP.AFFINITY)} mode=on",
+    )
+    done = both.run("srun", "--gpus-per-node=1", "echo", "ran")
+    assert (done.returncode, done.stdout) == (0, "ran\n")
+    assert "port=1 is no argument" in done.stderr
+    assert "affinity 'on' is not off, warn or strict" in done.stderr
+    assert both.idle()
+
+
+def test_the_launcher_notices_a_missing_plugin(both: Place) -> None:
+    command = ("srun", "--nodes=2", "--ntasks=2", SLURMKIT, "exec", "--", "echo", "ran")
+    done = both.run(*command, SLURMKIT_REQUIRE_SPANK="1")
+    assert (done.returncode, done.stdout) == (0, "ran\nran\n"), done.stderr
+    both.load(f"optional {both.plugin(_HELP.RANK)}")
+    done = both.run(*command, SLURMKIT_REQUIRE_SPANK="1", SLURMKIT_SPANK="0.1.0@1.0.0")
+    assert done.returncode != 0
+    assert "ran" not in done.stdout
+    for node in ("node1", "node2"):
+        assert f"{node}: the SPANK plugin spank_slurmkit_affinity.so did not run" in done.stderr
