@@ -118,6 +118,7 @@ def _read_nics(tree: Tree, finder: "_NumaFinder") -> list[Nic]:
                 netdevs=tuple(tree.names(f"{_PCI}/{pci}/net")) if pci else (),
                 provider=_DRIVER_PROVIDERS.get(driver, driver) or name.rstrip("0123456789_"),
                 pci_id=_pci_id(tree, pci) if pci else "",
+                board_id=tree.read(f"{_INFINIBAND}/{name}/board_id") or "",
                 numa_inferred=inferred,
                 link=_link(tree, pci) if pci else Link(),
             )

@@ -145,6 +145,8 @@ def _write_nic(nic: Nic, folder: Path, root: Path) -> None:
         (folder / "net" / netdev).mkdir(parents=True)
     place = folder / "infiniband" / nic.name
     place.mkdir(parents=True)
+    if nic.board_id:
+        _put(place / "board_id", nic.board_id)
     for port in nic.ports:
         _write_port(port, place / "ports" / str(port.number))
     link = root / "sys/class/infiniband" / nic.name

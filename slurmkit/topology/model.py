@@ -122,6 +122,7 @@ class Nic(Record):
         role: compute, storage, management or unknown; collectives use compute alone.
         role_reason: why it has that role, in a few words.
         provider: mlx5, efa, …: the kernel driver or the prefix of its name.
+        board_id: the PSID of the card, such as ``MT_0000000838``; other boards, other purposes.
         netdevs: network interfaces on the same PCI function, such as ``ibs1f0``.
     """
 
@@ -135,6 +136,7 @@ class Nic(Record):
     role_reason: str = ""
     provider: str = ""
     pci_id: str = ""
+    board_id: str = ""
     numa_inferred: bool = False
     link: Link = Link()
 

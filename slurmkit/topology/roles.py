@@ -6,6 +6,7 @@ B200 four more ConnectX-7 that only talk to the NVSwitches, with active ports an
 
 from slurmkit.topology.distance import distance, distance_rank
 from slurmkit.topology.model import Gpu, Nic, Topology
+from slurmkit.topology.record import Record
 
 _BEHIND_ONE_SWITCH_TREE = distance_rank("PXB")
 
@@ -13,9 +14,10 @@ _BEHIND_ONE_SWITCH_TREE = distance_rank("PXB")
 def assign_roles(topology: Topology, nvswitch_bridges: frozenset[str] = frozenset()) -> Topology:
     """Return the topology with `role` and `role_reason` of every NIC set.
 
-    A NIC is for compute when it stands at the best distance of a GPU and is of the kind (PCI id and
-    rate) that serves most GPUs. Without PCIe switches (a virtual machine), it is one of the fastest
-    of the fabric. All others are unknown, and never chosen.
+    A NIC is for compute when it stands at the best distance of a GPU and is of the kind (PCI id,
+    board and rate) that serves most GPUs; a lower rate alone does not matter where the GPU has no
+    better. Without PCIe switches (a virtual machine), it is one of the fastest of the fabric. All
+    others are unknown, and never chosen.
     """
     rest = [nic for nic in topology.nics if nic.name not in nvswitch_bridges]
     virtual = _compute_names(topology.gpus, rest)
@@ -45,8 +47,7 @@ def _compute_names(gpus: tuple[Gpu, ...], nics: list[Nic]) -> dict[str, str]:
         return {
             nic.name: f"nearest to GPU {index}"
             for index, chosen in reversed(near.items())
-            for nic in chosen
-            if _is_of(nic, kind)
+            for nic in _of_kind(chosen, kind)
         }
     active = [nic for nic in nics if nic.active] or nics
     fabric = [nic for nic in active if _is_fabric(nic)] or active
@@ -58,25 +59,37 @@ def _compute_names(gpus: tuple[Gpu, ...], nics: list[Nic]) -> dict[str, str]:
     }
 
 
-def _widest_kind(choices: list[list[Nic]]) -> tuple[str, float]:
+class _Kind(Record):
+    """What NICs of one purpose share."""
+
+    pci_id: str
+    board_id: str
+    rate_gbps: float
+
+
+def _kind(nic: Nic) -> _Kind:
+    return _Kind(nic.pci_id or nic.provider, nic.board_id, nic.rate_gbps or 0.0)
+
+
+def _widest_kind(choices: list[list[Nic]]) -> _Kind:
     """Return the kind that stands beside most GPUs; of equals, the faster."""
     kinds = {_kind(nic) for chosen in choices for nic in chosen}
 
-    def weight(kind: tuple[str, float]) -> tuple[int, float, str]:
+    def weight(kind: _Kind) -> tuple[int, float, str, str]:
         served = sum(any(_kind(nic) == kind for nic in chosen) for chosen in choices)
-        return served, kind[1], kind[0]
+        return served, kind.rate_gbps, kind.pci_id, kind.board_id
 
     return max(kinds, key=weight)
 
 
-def _kind(nic: Nic) -> tuple[str, float]:
-    """Return what NICs of one purpose share."""
-    return nic.pci_id or nic.provider, nic.rate_gbps or 0.0
+def _of_kind(nics: list[Nic], kind: _Kind) -> list[Nic]:
+    """Return the NICs of a kind; those of another rate only where there are none of its rate.
 
-
-def _is_of(nic: Nic, kind: tuple[str, float]) -> bool:
-    """Whether a NIC is of a kind; a port that is down does not show the rate it is meant for."""
-    return _kind(nic) == kind or (not nic.active and _kind(nic)[0] == kind[0])
+    A port that is down, or trained at half its rate, does not show what it is meant for.
+    """
+    same_board = [nic for nic in nics if _kind(nic).replace(rate_gbps=kind.rate_gbps) == kind]
+    exact = [nic for nic in same_board if _kind(nic) == kind or not nic.active]
+    return exact or same_board
 
 
 def _is_fabric(nic: Nic) -> bool:

@@ -76,6 +76,34 @@ def test_bridges_behind_the_gpus_own_switches_are_told_by_kind(node, tmp_path):
     assert found == {nic.name for nic in compute}
 
 
+def test_bridges_of_the_same_rate_are_told_by_their_board(node, tmp_path):
+    dgx = node("dgx-h100")
+    rest = iter(nic for nic in dgx.nics if nic.role != "compute")
+    ports = dgx.nics[0].ports
+    moved = [
+        nic.replace(
+            path=gpu.path, numa=0, ports=ports, board_id="NVD0000000001", pci_id="15b3:1021"
+        )
+        for gpu, nic in zip(dgx.gpus, rest, strict=False)
+    ]
+    compute = [nic.replace(board_id="MT_0000000838") for nic in dgx.nics if nic.role == "compute"]
+    write_sysfs(dgx.replace(nics=(*compute, *moved)), tmp_path)
+    found = {nic.name: nic for nic in discover(str(tmp_path)).nics}
+    assert {name for name, nic in found.items() if nic.role == "compute"} == {
+        nic.name for nic in compute
+    }
+    assert found["mlx5_0"].board_id == "MT_0000000838"
+
+
+def test_a_nic_that_trained_at_half_its_rate_keeps_its_role(node, tmp_path):
+    dgx = node("dgx-h100")
+    half = (Port(1, "ACTIVE", 200.0, "InfiniBand"),)
+    nics = [nic.replace(ports=half) if nic.name == "mlx5_4" else nic for nic in dgx.nics]
+    write_sysfs(dgx.replace(nics=tuple(nics)), tmp_path)
+    found = {nic.name: nic.role for nic in discover(str(tmp_path)).nics}
+    assert found["mlx5_4"] == "compute"
+
+
 def test_a_nic_whose_port_is_down_keeps_its_role(node, tmp_path):
     dgx = node("dgx-h100")
     down = (Port(1, "DOWN", 10.0, "InfiniBand"),)
