@@ -106,10 +106,10 @@ def plan_task(env: dict[str, str], place: Placement, before: frozenset[int]) -> 
     confined, shared = step_cpus(topology.cpus_online, before, env, count)
     if shared:
         return plan_ranks(topology, request.replace(allowed_cpus=confined))[position]
-    return _within_own_mask(topology, request, position, before)
+    return plan_within_mask(topology, request, position, before)
 
 
-def _within_own_mask(
+def plan_within_mask(
     topology: Topology, request: Request, position: int, mask: frozenset[int]
 ) -> RankPlan:
     """Return the plan where Slurm has given every task cores of its own, and only those."""

@@ -33,7 +33,7 @@ def nics_of_ranks(
     """
     if any(gpus):
         shares = nics_of_gpus(topology)
-        return [_of_gpus(topology, own, shares) for own in gpus]
+        return [_with_farther_noted(topology, own, shares) for own in gpus]
     return _of_nodes(topology, numa)
 
 
@@ -152,6 +152,24 @@ def _of_gpus(topology: Topology, gpus: tuple[Gpu, ...], shares: dict[int, tuple[
     # All pairs of one GPU have one class; several GPUs may differ, and the farthest counts.
     farthest = max(pairs.values(), default=(0, ""))[1]
     return Nics(tuple(chosen.values()), farthest, tuple(down))
+
+
+def _with_farther_noted(
+    topology: Topology, gpus: tuple[Gpu, ...], shares: dict[int, tuple[Nic, ...]]
+) -> Nics:
+    """Return a rank's NICs; a GPU that is worse off than others of its node is named."""
+    found = _of_gpus(topology, gpus, shares)
+    best = {
+        gpu.index: distance_rank(distance(gpu, shares[gpu.index][0]))
+        for gpu in topology.gpus
+        if shares[gpu.index]
+    }
+    notes = [
+        f"GPU {gpu.index} has no NIC nearer than {found.distance}, others of this node have"
+        for gpu in gpus
+        if not found.notes and best.get(gpu.index, 0) > min(best.values(), default=0)
+    ]
+    return found.replace(notes=(*found.notes, *notes))
 
 
 def _is_nearer(gpu: Gpu, nic: Nic, share: tuple[Nic, ...]) -> bool:
