@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from slurmkit.admin.note import read_note
 from slurmkit.errors import SlurmkitError
-from slurmkit.sandbox import Sandbox
+from slurmkit.sandbox import Sandbox, rootfs
 
 _SPEC = util.spec_from_file_location("spank_help", Path(__file__).with_name("spank.py"))
 assert _SPEC
@@ -111,6 +112,15 @@ def both(place: Place) -> Place:
         f"optional {place.plugin(_HELP.AFFINITY)} map={table}",
     )
     return place
+
+
+def test_it_builds_for_the_slurm_of_trixie(tmp_path: Path) -> None:
+    root_dir = rootfs.rootfs_dir("trixie")
+    if not root_dir.is_dir():
+        pytest.skip(f"there is no root file system of trixie in {root_dir.parent}")
+    note = read_note(_HELP.built_plugins(root_dir, tmp_path) / _HELP.AFFINITY)
+    assert note
+    assert note.slurm.startswith("24.11.")
 
 
 def test_a_bare_srun_has_ranks(both: Place) -> None:

@@ -4,12 +4,16 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from slurmkit.launch.ports import candidates
 from slurmkit.resources import shipped_dir
+from slurmkit.topology.cpuset import format_cpulist
+from slurmkit.topology.export_map import plugin_map
+from slurmkit.topology.profile import load_profile
 
 SOURCE = shipped_dir("plugins") / "spank"
 
@@ -64,3 +68,62 @@ int main(void)
     said = subprocess.run([program], capture_output=True, text=True, check=True, timeout=10).stdout
     ours = [next(candidates(16384, 32767, job * 64 + job % 5)) for job in range(1, 4000, 37)]
     assert list(map(int, said.split())) == ours
+
+
+def test_c_reads_the_map_that_python_writes(tmp_path: Path) -> None:
+    topology = load_profile("dgx-h100")
+    text = plugin_map(topology)
+    main = tmp_path / "read.c"
+    main.write_text(
+        f"""#include <stdio.h>
+#include "{SOURCE}/affinity/map.h"
+static struct sk_map map;
+static char text[65536];
+int main(void)
+{{
+    size_t size = fread(text, 1, sizeof(text) - 1, stdin);
+    if (sk_map_parse(&map, text, size) != 0) {{
+        puts(map.error);
+        return 1;
+    }}
+    printf("%s\\n", map.host);
+    for (size_t i = 0; i < map.num_gpus; i++) {{
+        char cpus[256], mems[64];
+        sk_set_format(&map.gpus[i].cpus, cpus, sizeof(cpus));
+        sk_set_format(&map.gpus[i].mems, mems, sizeof(mems));
+        const struct sk_gpu *gpu = &map.gpus[i];
+        printf("%u %s %s %s %s\\n", gpu->index, gpu->pci, cpus, mems, gpu->nics);
+    }}
+    return 0;
+}}
+"""
+    )
+    program = tmp_path / "read"
+    files = [str(main), f"{SOURCE}/affinity/map.c", f"{SOURCE}/common/text.c"]
+    subprocess.run(["cc", "-std=c11", "-o", program, *files], check=True, timeout=60)
+    done = subprocess.run(
+        [program], input=text, capture_output=True, text=True, timeout=10, check=False
+    )
+    host, *lines = done.stdout.splitlines()
+    assert (done.returncode, host) == (0, topology.host)
+    assert len(lines) == len(topology.gpus) == 8
+    for gpu, line in zip(topology.gpus, lines, strict=True):
+        index, pci, cpus, mems, nics = line.split()
+        written = next(row for row in text.splitlines() if row.startswith(f"gpu {index} "))
+        assert (int(index), pci) == (gpu.index, gpu.pci)
+        assert {f"cpus={cpus}", f"mems={mems}", f"nics={nics}"} <= set(written.split())
+        assert mems == format_cpulist(frozenset({gpu.numa or 0}))
+
+
+@pytest.mark.parametrize("slurmkit", [str(Path(sys.executable).with_name("slurmkit")), "/nowhere"])
+def test_the_prolog_writes_a_map_once_and_never_fails(tmp_path: Path, slurmkit: str) -> None:
+    table = tmp_path / "run/affinity.map"
+    env = os.environ | {"SLURMKIT_MAP": str(table), "SLURMKIT": slurmkit}
+    subprocess.run([SOURCE / "node/prolog-map.sh"], env=env, check=True, timeout=60)
+    if slurmkit == "/nowhere":
+        assert list(table.parent.iterdir()) == []
+        return
+    assert table.read_text().startswith("slurmkit-map 1 ")
+    table.write_text("kept\n")
+    subprocess.run([SOURCE / "node/prolog-map.sh"], env=env, check=True, timeout=60)
+    assert table.read_text() == "kept\n"
