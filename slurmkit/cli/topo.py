@@ -123,7 +123,7 @@ def import_file(
 @app.command("export")
 def export(
     export_format: Annotated[
-        str, typer.Option("--format", help="json, nccl, gres or plugin.")
+        str, typer.Option("--format", help="json, nccl, gres, plugin or sysfs.")
     ] = "json",
     plugin: Annotated[bool, typer.Option("--plugin", help="The same as --format plugin.")] = False,
     out: Annotated[
@@ -139,6 +139,8 @@ def export(
 ) -> None:
     """Write a node as JSON, NCCL topology XML, gres.conf lines, or the SPANK plugin's map.
 
+    The format sysfs writes /sys and /proc files below --output, for tests: --root reads them.
+
     Example: slurmkit topo export --format nccl --output /etc/nccl-topo.xml
     """
     from slurmkit.cli import output
@@ -148,6 +150,13 @@ def export(
     if host is not None:
         found = found.replace(host=host)
     kind = "plugin" if plugin else export_format
+    if kind == "sysfs":
+        from slurmkit.topology.fake_sysfs import write_sysfs
+
+        if out is None:
+            raise UsageError("--format sysfs needs --output, an empty folder")
+        write_sysfs(found, out)
+        return
     if kind == "json":
         import json
 
@@ -167,7 +176,7 @@ def export(
 
         text = plugin_map(found)
     else:
-        raise UsageError(f"{kind!r} is no format", hint="Formats: json, nccl, gres, plugin.")
+        raise UsageError(f"{kind!r} is no format", hint="Formats: json, nccl, gres, plugin, sysfs.")
     if out is None:
         output.echo(text.rstrip("\n"))
     else:

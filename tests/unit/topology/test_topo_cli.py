@@ -94,6 +94,7 @@ def test_export_and_verify_of_a_root(node, tmp_path):
         (["show", "--profile", "p5", "--root", "/"], "exclude each other"),
         (["show", "--root", "/nonexistent"], "holds no sys folder"),
         (["export", "--profile", "p5", "--format", "yaml"], "no format"),
+        (["export", "--profile", "p5", "--format", "sysfs"], "needs --output"),
         (["import", "/nonexistent.xml"], "cannot read"),
         (["plan", "--profile", "p5", "--ranks", "8", "--cpus", "x"], "not a list of CPUs"),
         (["plan", "--profile", "p5", "--ranks", "8", "--nccl-version", "x"], "not a version"),
