@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 # Network namespaces and slurmd need root; everything else runs as you.
 ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
-SHELL_FILES := .ci/run .ci/setup .ci/demo
+SHELL_FILES := .ci/run .ci/setup .ci/demo plugins/spank/node/prolog-map.sh
 
 .PHONY: help setup demo test test-unit test-slurm test-long lint check format docs bench clean
 
