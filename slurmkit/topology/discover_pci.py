@@ -135,11 +135,12 @@ def _ports(tree: Tree, name: str) -> tuple[Port, ...]:
 def _port(tree: Tree, folder: str, number: int) -> Port:
     state = tree.read(f"{folder}/state") or ""  # "4: ACTIVE"
     rate = (tree.read(f"{folder}/rate") or "").split()  # "400 Gb/sec (4X NDR)"
+    layer = tree.read(f"{folder}/link_layer")  # EFA says "Unspecified"
     return Port(
         number=number,
         state=state.rpartition(":")[2].strip() or "UNKNOWN",
         rate_gbps=_float(rate[0]) if rate else None,
-        link_layer=tree.read(f"{folder}/link_layer") or "unknown",
+        link_layer=layer if layer in ("InfiniBand", "Ethernet") else "unknown",
         gids=_gids(tree, folder),
     )
 

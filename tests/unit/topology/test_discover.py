@@ -179,6 +179,15 @@ def test_gids_of_roce_are_read(node, tmp_path):
     assert found.ports == (port,)
 
 
+def test_efa_has_a_rate_and_no_link_layer(node, tmp_path):
+    write_sysfs(node("p5"), tmp_path)
+    for folder in tmp_path.glob("sys/devices/**/ports/1"):
+        (folder / "link_layer").write_text("Unspecified\n")
+        (folder / "state").write_text("4: ACTIVE\n")
+    port = discover(str(tmp_path)).nics[0].ports[0]
+    assert port == Port(1, "ACTIVE", 100.0, "unknown")
+
+
 def test_an_empty_tree_is_an_empty_node(tmp_path):
     found = discover(str(tmp_path))
     assert (found.gpus, found.nics, found.cpus_online) == ((), (), frozenset())
