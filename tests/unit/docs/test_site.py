@@ -45,4 +45,6 @@ def test_every_variable_of_slurmkit_is_in_the_reference() -> None:
         for source in sources
         for name in re.findall(r"\bSLURMKIT_[A-Z_]*[A-Z]\b", source.read_text(encoding="utf-8"))
     }
+    for source in (ROOT / "plugins/spank").rglob("*.c"):
+        used |= set(re.findall(r'"(SLURMKIT_[A-Z_]*[A-Z])"', source.read_text(encoding="utf-8")))
     assert used == set(re.findall(r"\bSLURMKIT_[A-Z_]*[A-Z]\b", page))
