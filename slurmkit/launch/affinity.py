@@ -93,6 +93,8 @@ def plan_task(env: dict[str, str], place: Placement, before: frozenset[int]) -> 
         socket_interfaces=_socket_interfaces(env, place),
     )
     topology = _with_mig(topology, request)
+    if topology.gpus and _without_gpus(env):
+        request = request.replace(gpus_visible=())
     visible = visible_gpus(topology, request)
     position = place.local_rank
     if len(visible) < count and _hides_peers(request, len(visible)):
@@ -222,6 +224,15 @@ def _gpus_of_step(env: dict[str, str]) -> tuple[int, ...] | None:
     if not all(number.isascii() and number.isdigit() for number in numbers):
         return None
     return tuple(int(number) for number in numbers)
+
+
+def _without_gpus(env: dict[str, str]) -> bool:
+    """Whether Slurm gave the step no GPU: then its ranks are not for the GPUs that the node has.
+
+    Where the site has GPUs that Slurm does not know (no gres.conf), CUDA_VISIBLE_DEVICES tells.
+    """
+    given = ("CUDA_VISIBLE_DEVICES", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE")
+    return "SLURM_JOB_ID" in env and not any(name in env for name in given)
 
 
 def _hides_peers(request: Request, num_visible: int) -> bool:

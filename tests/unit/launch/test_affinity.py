@@ -58,7 +58,7 @@ def task(rank: int, num_ranks: int = 2, **env: str) -> dict[str, str]:
     place |= {"SLURM_STEP_ID": 0, "SLURM_STEP_NUM_TASKS": num_ranks, "SLURM_STEP_NUM_NODES": 1}
     place |= {"SLURM_STEP_TASKS_PER_NODE": num_ranks, "MASTER_PORT": 17000}
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "CUDA", "NCCL"))}
-    clean |= {"MASTER_ADDR": "node1", "SLURMD_NODENAME": "node1"}
+    clean |= {"MASTER_ADDR": "node1", "SLURMD_NODENAME": "node1", "CUDA_VISIBLE_DEVICES": "0,1"}
     return clean | {name: str(value) for name, value in place.items()} | env
 
 
@@ -181,6 +181,18 @@ def test_a_task_that_sees_only_its_own_gpu_takes_that_gpus_line(tmp_path: Path) 
         found = plan(rank, 2, tmp_path, **env)
         assert [g.index for g in found.gpus] == [int(gpu)]
         assert found.cpus == {CPUS[int(gpu)]}
+
+
+def test_a_step_that_slurm_gave_no_gpu_is_placed_as_if_there_were_none(tmp_path: Path) -> None:
+    path = tmp_path / "node.json"
+    path.write_text(json.dumps(to_json(machine())))
+    env = {"SLURMKIT_TOPOLOGY": str(path), "SLURM_JOB_ID": "7"}
+    place = Placement(0, 1, 0, 1, 0, 1)
+    alone = plan_task(env, place, frozenset(CPUS))
+    assert alone.gpus == ()
+    assert alone.cpus == frozenset(CPUS[:2])
+    given = plan_task(env | {"SLURM_STEP_GPUS": "1"}, place, frozenset(CPUS))
+    assert [gpu.index for gpu in given.gpus] == [1]
 
 
 @needs_two_cpus

@@ -43,6 +43,62 @@ def _limits(mpi: frozenset[str] = frozenset()) -> Limits:
     return Limits("here", (22, 5), partitions, mpi_plugins=mpi)
 
 
+_TORCHRUN = {"kind": "torch", "launcher": "torchrun", "command": ["train.py"]}
+_NODE = {"gpus_per_node": 8}
+_STRICT = {"SLURMKIT_AFFINITY": "strict"}
+
+
+@pytest.mark.parametrize(
+    ("job", "site", "expected"),
+    [
+        ({}, {}, {}),
+        ({}, {"affinity": "strict"}, _STRICT),
+        ({"affinity": "strict"}, {}, _STRICT),
+        ({"affinity": "strict"}, {"affinity": "off"}, _STRICT),
+        ({"affinity": "off"}, {"affinity": "strict"}, {"SLURMKIT_AFFINITY": "off"}),
+        (
+            {"affinity": {"policy": "spread"}},
+            {},
+            {"SLURMKIT_AFFINITY": "warn", "SLURMKIT_AFFINITY_POLICY": "spread"},
+        ),
+        ({"affinity": {"mode": "off", "policy": "none"}}, {}, {"SLURMKIT_AFFINITY": "off"}),
+        # Nothing of slurmkit starts these ranks: a site's default does not stop them.
+        (
+            {"launch": _TORCHRUN, "resources": _NODE},
+            {"affinity": "strict"},
+            {"SLURMKIT_AFFINITY": "warn"},
+        ),
+        ({"launch": _TORCHRUN, "resources": _NODE}, {"affinity": "off"}, {}),
+    ],
+)
+def test_affinity_is_exported_when_somebody_asks(
+    job: dict[str, Any], site: dict[str, Any], expected: dict[str, str]
+) -> None:
+    env = dict(_plan(job, site).env)
+    assert {name: env[name] for name in env if name.startswith("SLURMKIT_")} == expected
+
+
+@pytest.mark.parametrize(
+    ("job", "portable", "words"),
+    [
+        ({"launch": _TORCHRUN, "resources": _NODE}, False, "torchrun starts the ranks"),
+        ({}, True, "portable script"),
+        (
+            {"software": {"container": {"image": "a.sqsh", "runtime": "pyxis"}}},
+            False,
+            "pyxis container",
+        ),
+    ],
+)
+def test_strict_affinity_that_cannot_hold_is_refused(
+    job: dict[str, Any], portable: bool, words: str
+) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        _plan(job | {"affinity": "strict"}, portable=portable)
+    assert [problem.key for problem in caught.value.problems] == ["affinity"]
+    assert words in caught.value.problems[0].message
+
+
 @pytest.mark.parametrize(
     ("resources", "site", "limits", "tasks", "cpus"),
     [
