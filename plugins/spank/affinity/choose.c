@@ -88,15 +88,11 @@ static size_t find_token(const struct sk_map *map, const char *token, size_t siz
 
 static int resolve(const struct sk_map *map, const struct sk_view *view, struct sk_choice *choice)
 {
-	struct sk_set minors;
-	bool by_minor = view->confined && view->granted;
 	const char *token = view->visible;
 
-	if (by_minor && sk_set_parse(&minors, view->granted, strlen(view->granted)) != 0)
-		return wrong(choice, "SLURM_STEP_GPUS='%.60s' is no list", view->granted);
 	while (*token) {
 		size_t size = strcspn(token, ",");
-		size_t found = find_token(map, token, size, by_minor ? &minors : NULL);
+		size_t found = find_token(map, token, size, view->open);
 
 		if (found == NO_GPU)
 			return wrong(choice, "CUDA_VISIBLE_DEVICES: the map knows no GPU '%.*s'",
@@ -109,6 +105,15 @@ static int resolve(const struct sk_map *map, const struct sk_view *view, struct 
 	return 0;
 }
 
+static bool has_its_own(const struct sk_view *view, size_t num_visible)
+{
+	uint32_t on_node;
+
+	return view->on_node &&
+	       sk_parse_number(view->on_node, strlen(view->on_node), UINT32_MAX, &on_node) == 0 &&
+	       num_visible < on_node;
+}
+
 int sk_choose(const struct sk_map *map, const struct sk_view *view, struct sk_choice *choice)
 {
 	memset(choice, 0, sizeof(*choice));
@@ -116,7 +121,7 @@ int sk_choose(const struct sk_map *map, const struct sk_view *view, struct sk_ch
 		return wrong(choice, "the task sees no GPU");
 	if (resolve(map, view, choice) != 0)
 		return -1;
-	if (!view->per_task && view->local_world_size > 1) {
+	if (view->local_world_size > 1 && !has_its_own(view, choice->num_gpus)) {
 		uint64_t gpus = choice->num_gpus, tasks = view->local_world_size;
 		uint64_t own = tasks <= gpus ? view->local_rank : view->local_rank * gpus / tasks;
 

@@ -11,10 +11,9 @@
 /* What a task sees. */
 struct sk_view {
 	const char *visible;  /* CUDA_VISIBLE_DEVICES; NULL when not set */
-	const char *granted;  /* SLURM_STEP_GPUS or SLURM_JOB_GPUS: minors of /dev/nvidiaN; or NULL */
-	bool confined;        /* other GPUs' device files may not be opened: CUDA counts from the first
-			       * GPU that may */
-	bool per_task;        /* Slurm gave this task GPUs of its own (--gpus-per-task, --gpu-bind) */
+	const struct sk_set *open; /* minors of the /dev/nvidiaN that may be opened, where not all may:
+				    * CUDA counts those alone; else NULL */
+	const char *on_node;  /* SLURM_GPUS_ON_NODE: GPUs that the step has here; or NULL */
 	uint32_t local_rank;
 	uint32_t local_world_size;
 };
@@ -31,7 +30,8 @@ struct sk_choice {
 /* Whether the task sees any GPU at all. */
 bool sk_has_gpus(const char *visible);
 
-/* Choose the GPUs of a task: its own, if Slurm gave it some; all, for the only task of a node; else
+/* Choose the GPUs of a task: its own, where it sees fewer than the step has (--gpus-per-task, --gpu-bind;
+ * releases differ in what else they tell a task about those, but all count the step's GPUs); all, for the only task of a node; else
  * the one of its local rank, as programs choose by LOCAL_RANK; ranks in a row share where there are
  * more ranks than GPUs. Returns 0, or -1 with choice->error set. */
 int sk_choose(const struct sk_map *map, const struct sk_view *view, struct sk_choice *choice);

@@ -108,25 +108,23 @@ static int bind_task(struct work *work)
 	char *const *env = work->task.env;
 	struct sk_view view = {
 		.visible = sk_env_find(env, "CUDA_VISIBLE_DEVICES"),
-		.granted = sk_env_find(env, "SLURM_STEP_GPUS"),
-		.per_task = sk_env_find(env, "SLURM_GPUS_PER_TASK") || sk_env_find(env, "SLURM_GPU_BIND"),
+		.on_node = sk_env_find(env, "SLURM_GPUS_ON_NODE"),
 		.local_rank = work->task.local_rank,
 		.local_world_size = work->task.local_world_size,
 	};
 	struct sk_choice choice;
-	struct sk_set allowed;
+	struct sk_set allowed, open;
 
 	if (sk_affinity_options.error[0])
 		return wrong(work, "%s", sk_affinity_options.error);
 	if (!sk_has_gpus(view.visible))
 		return 0; /* a task without GPUs may run anywhere */
-	if (!view.granted)
-		view.granted = sk_env_find(env, "SLURM_JOB_GPUS");
 	if (sk_read_map(sk_affinity_options.map_path, &work->map, &work->text, work->error,
 			sizeof(work->error)) != 0 ||
 	    check_host(work) != 0)
 		return -1;
-	view.confined = sk_is_confined(work->map);
+	if (sk_open_gpus(work->map, &open))
+		view.open = &open;
 	if (sk_choose(work->map, &view, &choice) != 0)
 		return wrong(work, "%s", choice.error);
 	if (sk_get_cpus(&allowed) != 0)

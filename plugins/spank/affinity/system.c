@@ -74,8 +74,11 @@ int sk_read_map(const char *path, struct sk_map **map, char **text, char *error,
 	return code == 0 ? 0 : sk_fail(error, size, "the map %s: %s", path, why);
 }
 
-bool sk_is_confined(const struct sk_map *map)
+bool sk_open_gpus(const struct sk_map *map, struct sk_set *minors)
 {
+	bool confined = false;
+
+	memset(minors, 0, sizeof(*minors));
 	for (size_t i = 0; i < map->num_gpus; i++) {
 		char path[40];
 		int length = snprintf(path, sizeof(path), "/dev/nvidia%u", map->gpus[i].minor);
@@ -83,10 +86,12 @@ bool sk_is_confined(const struct sk_map *map)
 		if (length < 0 || (size_t)length >= sizeof(path) || access(path, F_OK) != 0)
 			continue;
 		/* The kernel asks the device cgroup, too. */
-		if (access(path, R_OK | W_OK) != 0)
-			return true;
+		if (access(path, R_OK | W_OK) == 0)
+			sk_set_add(minors, map->gpus[i].minor);
+		else
+			confined = true;
 	}
-	return false;
+	return confined;
 }
 
 int sk_get_cpus(struct sk_set *cpus)

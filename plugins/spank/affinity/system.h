@@ -10,8 +10,9 @@
 /* Read the map's file; `map` and `text` are the caller's to free. Returns 0, or -1 with a message. */
 int sk_read_map(const char *path, struct sk_map **map, char **text, char *error, size_t size);
 
-/* Whether some GPU's device file exists that this task may not open. */
-bool sk_is_confined(const struct sk_map *map);
+/* Collect the minors of the GPUs whose device files this task may open. Returns whether some exists that
+ * it may not. */
+bool sk_open_gpus(const struct sk_map *map, struct sk_set *minors);
 
 int sk_get_cpus(struct sk_set *cpus);
 

@@ -17,14 +17,15 @@ static void fuzz_map(const char *text, size_t size)
 	char *copy = malloc(size + 1);
 
 	if (map && copy) {
-		struct sk_view view = {.visible = text, .granted = "0-3", .local_world_size = 1};
+		struct sk_view view = {.visible = text, .on_node = text, .local_world_size = 2};
+		struct sk_set open = {{15}};
 		struct sk_choice choice;
 
 		memcpy(copy, text, size + 1);
 		if (sk_map_parse(map, copy, size) != 0 && !map->error[0])
 			abort();
 		for (unsigned i = 0; i < 4; i++) {
-			view.confined = i & 1;
+			view.open = i & 1 ? &open : NULL;
 			view.visible = i & 2 ? text : "0,1,GPU-aa";
 			if (sk_choose(map, &view, &choice) == 0 && choice.num_gpus == 0)
 				abort();

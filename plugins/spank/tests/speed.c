@@ -17,12 +17,12 @@ int main(int argc, char *argv[])
 	for (long i = 0; i < rounds; i++) {
 		struct sk_map *map = NULL;
 		struct sk_choice choice;
-		struct sk_set allowed;
+		struct sk_set allowed, open;
 		char *text = NULL, error[1024];
 
 		if (sk_read_map(argv[1], &map, &text, error, sizeof(error)) != 0 ||
 		    sk_choose(map, &view, &choice) != 0 || sk_get_cpus(&allowed) != 0 ||
-		    sk_apply_cpus(&allowed) != 0 || sk_is_confined(map))
+		    sk_apply_cpus(&allowed) != 0 || sk_open_gpus(map, &open))
 			return 1;
 		(void)sk_fit(&choice.cpus, &allowed, 8);
 		free(map);

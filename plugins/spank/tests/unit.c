@@ -141,7 +141,8 @@ static void test_choice(void)
 	struct sk_map *map = calloc(1, sizeof(*map));
 	struct sk_choice choice;
 	struct sk_set expected;
-	struct sk_view view = {.visible = "0,1", .granted = "0,1", .confined = true, .local_world_size = 2};
+	struct sk_set open = set_of("0,1");
+	struct sk_view view = {.visible = "0,1", .open = &open, .local_world_size = 2};
 
 	CHECK(map && parse(map, four) == 0);
 	CHECK(!sk_has_gpus(NULL) && !sk_has_gpus("") && !sk_has_gpus("NoDevFiles") && sk_has_gpus("0"));
@@ -165,9 +166,9 @@ static void test_choice(void)
 	CHECK(sk_choose(map, &view, &choice) == 0 && choice.gpus[0] == 2);
 	view.local_rank = 1;
 	CHECK(sk_choose(map, &view, &choice) == 0 && choice.gpus[0] == 3);
-	view.confined = false;
+	view.open = NULL;
 	CHECK(sk_choose(map, &view, &choice) == 0 && choice.gpus[0] == 1);
-	view.per_task = true;
+	view.on_node = "4"; /* and only two of them are this task's */
 	CHECK(sk_choose(map, &view, &choice) == 0 && choice.num_gpus == 2);
 
 	static const char *const bad[] = {"4", "GPU-aa", "GPU-zz", "MIG-9", "x", ",", "0,,1", ""};
