@@ -10,7 +10,7 @@ SHELL_FILES := .ci/run .ci/setup .ci/demo plugins/spank/node/prolog-map.sh
 help:
 	@echo 'make demo       a real 2-node Slurm on this machine, and a Llama trained on it by 4 ranks'
 	@echo 'make test       lint, types, layers, unit tests, tests on real Slurm clusters'
-	@echo 'make lint       ruff, mypy --strict, import layers, shellcheck'
+	@echo 'make lint       ruff, mypy --strict, import layers, shellcheck, luacheck'
 	@echo 'make bench      speed and size, as ratios against named rivals'
 	@echo 'make docs       the documentation as a web site in build/docs'
 	@echo 'make test-long  what takes too long for every day'
@@ -41,6 +41,7 @@ lint check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache | tail -n 4
 	shellcheck $(SHELL_FILES)
+	luacheck --quiet --config plugins/lua/.luacheckrc plugins/lua tests/unit/lua
 
 format: setup
 	$(BIN)/ruff format .

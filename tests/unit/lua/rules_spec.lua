@@ -114,7 +114,8 @@ equal("default tier not taken", decide({ qos = "x" }, { default_tier = "quick" }
 local stubborn = decide({ tres_per_node = gpu, qos = "train", time_limit = 10, requeue = false })
 equal("no-requeue overruled", stubborn.set.requeue, 1)
 equal("and said aloud", stubborn.loud, true)
-equal("already requeued", decide({ tres_per_node = gpu, qos = "train", time_limit = 1, requeue = true }).set.requeue, nil)
+equal("already requeued", decide({ tres_per_node = gpu, qos = "train", time_limit = 1, requeue = true })
+  .set.requeue, nil)
 local sized = decide({ tres_per_node = gpu, qos = "quick", time_limit = 10 })
 equal("cores", sized.set.cpus_per_tres, "gres:gpu:4")
 equal("memory", sized.set.mem_per_tres, "gres:gpu:16384")
@@ -194,7 +195,8 @@ equal("type", problem({ max_time = "soon" }), "max_time: soon is no value for th
 equal("fraction", problem({ cpus_per_gpu = 1.5 }), "cpus_per_gpu: 1.5 is no value for this setting")
 equal("tier", problem({ default_tier = "prod" }), "default_tier: there is no tier prod")
 equal("tier without a name", problem({ tiers = { x = {} } }), "tiers.x: needs qos or partition")
-equal("tier's typo", problem({ tiers = { x = { qos = "x", requeu = true } } }), "tiers.x.requeu: there is no such setting")
+equal("tier's typo", problem({ tiers = { x = { qos = "x", requeu = true } } }),
+  "tiers.x.requeu: there is no such setting")
 equal("two tiers", problem({ tiers = { x = { qos = "x" }, y = { qos = "x" } } }) ~= nil, true)
 equal("no table", rules.problems(nil)[1], "the policy is no table; does the file end with `return policy`?")
 

@@ -38,8 +38,3 @@ def test_check_policy_names_what_is_wrong(interpreter: str, tmp_path: Path) -> N
     done = _run(interpreter, check, policy)
     assert done.returncode == 1
     assert "policy.lua" in done.stderr
-
-
-def test_luacheck() -> None:
-    done = _run("luacheck", "--no-color", "--config", PLUGIN / ".luacheckrc", PLUGIN)
-    assert done.returncode == 0, done.stdout
