@@ -1,6 +1,9 @@
 """Every error a user can meet: what is wrong, where, and what to do about it."""
 
 # Exit codes of every slurmkit command; docs/reference/exit-codes.md explains them.
+
+from slurmkit.record import Record
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -8,43 +11,21 @@ EXIT_SLURM_UNREACHABLE = 3
 EXIT_REFUSED = 4
 
 
-class _Value:
-    """A value compared by its attributes; importing `dataclasses` would cost every rank 10 ms."""
-
-    __slots__: tuple[str, ...] = ()
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self._values() == other._values()
-
-    def __hash__(self) -> int:
-        return hash(self._values())
-
-    def __repr__(self) -> str:
-        pairs = zip(self.__slots__, self._values(), strict=True)
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in pairs)})"
-
-    def _values(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in self.__slots__)
-
-
-class Location(_Value):
+class Location(Record):
     """A place in a file that a person wrote; line and column count from 1.
 
     Line 0 stands for a place that has no lines, such as ``--set resources.nodes=4``.
     """
 
-    __slots__ = ("column", "file", "line")
-
-    def __init__(self, file: str, line: int, column: int) -> None:
-        self.file = file
-        self.line = line
-        self.column = column
+    file: str
+    line: int
+    column: int
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
 
-class Problem(_Value):
+class Problem(Record):
     """One thing that is wrong with the input.
 
     Attributes:
@@ -56,23 +37,12 @@ class Problem(_Value):
         warning: True when the job can run all the same.
     """
 
-    __slots__ = ("code", "hint", "key", "message", "warning", "where")
-
-    def __init__(
-        self,
-        message: str,
-        key: str = "",
-        where: Location | None = None,
-        hint: str = "",
-        code: str = "invalid",
-        warning: bool = False,
-    ) -> None:
-        self.message = message
-        self.key = key
-        self.where = where
-        self.hint = hint
-        self.code = code
-        self.warning = warning
+    message: str
+    key: str = ""
+    where: Location | None = None
+    hint: str = ""
+    code: str = "invalid"
+    warning: bool = False
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
@@ -136,3 +106,8 @@ class RunNotFoundError(SlurmkitError):
     """No run with that name, id, job id or folder."""
 
     exit_code = EXIT_USAGE
+
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing_extensions import Self

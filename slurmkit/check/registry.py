@@ -34,10 +34,7 @@ class About:
 
     def sign(self, problems: Iterable[Problem]) -> list[Problem]:
         """Return the problems under this check's name and severity."""
-        return [
-            Problem(each.message, each.key, each.where, each.hint, self.id, self.warning)
-            for each in problems
-        ]
+        return [problem.replace(code=self.id, warning=self.warning) for problem in problems]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Jobs that fit are left in peace, and of two ways to be wrong the right one is named."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -316,6 +315,6 @@ def test_a_late_directive_is_named_at_its_line_of_the_template(judge: Judge) -> 
 
 def test_limits_are_a_value_that_nothing_changes(judge: Judge) -> None:
     first = judge("resources: {nodes: 99}")
-    assert [replace(problem, where=None) for problem in judge("resources: {nodes: 99}")] == [
-        replace(problem, where=None) for problem in first
+    assert [problem.replace(where=None) for problem in judge("resources: {nodes: 99}")] == [
+        problem.replace(where=None) for problem in first
     ]
