@@ -10,7 +10,7 @@ from slurmkit.admin.headers import series
 from slurmkit.admin.install import read_manifest
 from slurmkit.admin.note import Note, read_note
 from slurmkit.admin.places import Places, running_version
-from slurmkit.admin.plugstack import Entry, entries
+from slurmkit.admin.plugstack import Entry, entries, includes
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,7 @@ def check(places: Places) -> Report:
         SlurmkitError: the manifest is broken.
     """
     runs = running_version(places.root)
-    text = ""
-    if places.plugstack.is_file():
-        text = places.plugstack.read_text(encoding="utf-8", errors="surrogateescape")
-    loaded = entries(text)
+    loaded = _loaded(places, places.plugstack)
     sums = read_manifest(places).get("files", {})
     plugins = []
     for name in PLUGINS:
@@ -102,6 +99,19 @@ def find_problems(plugins: tuple[Installed, ...], runs: str) -> list[str]:
         if plugin.changed:
             problems.append(f"{plugin.path} was changed after it was installed")
     return problems
+
+
+def _loaded(places: Places, path: Path, depth: int = 0) -> list[Entry]:
+    """Return what a plugstack.conf loads, with what it includes; an include may include again."""
+    if not path.is_file() or depth > 4:
+        return []
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    found = entries(text)
+    for pattern in includes(text):
+        folder = places.root if pattern.startswith("/") else path.parent
+        for file in sorted(folder.glob(pattern.lstrip("/"))):
+            found += _loaded(places, file, depth + 1)
+    return found
 
 
 def _sha256(path: Path) -> str:

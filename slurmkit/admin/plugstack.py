@@ -34,6 +34,12 @@ def entries(text: str) -> list[Entry]:
     return found
 
 
+def includes(text: str) -> list[str]:
+    """Return the patterns of the files that a plugstack.conf includes."""
+    lines = (line.partition("#")[0].split() for line in text.splitlines())
+    return [words[1] for words in lines if len(words) == 2 and words[0] == "include"]
+
+
 def without_block(text: str) -> str:
     """Return the text without our block; the rest stays byte for byte."""
     kept = []

@@ -66,6 +66,15 @@ def test_install_check_uninstall(built: Path, image: Places) -> None:
     assert uninstall(image) == []
 
 
+def test_an_entry_in_an_included_file_counts(built: Path, image: Places) -> None:
+    folder = image.plugstack.parent / "plugstack.conf.d"
+    folder.mkdir()
+    (folder / "own").write_text("optional spank_slurmkit_rank.so\n")
+    rank, affinity = check(image).plugins
+    assert rank.entry
+    assert affinity.entry is None
+
+
 def test_a_file_that_somebody_changed_stays(built: Path, image: Places) -> None:
     install(image, built)
     plugin = image.plugin_dir / "spank_slurmkit_rank.so"
