@@ -106,8 +106,3 @@ class RunNotFoundError(SlurmkitError):
     """No run with that name, id, job id or folder."""
 
     exit_code = EXIT_USAGE
-
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing_extensions import Self

@@ -6,10 +6,10 @@ range, that it has any, or that the second half of the numbers are the siblings 
 
 from itertools import pairwise
 
+from slurmkit.record import Record
 from slurmkit.topology.affinity_values import Request, infeasible
 from slurmkit.topology.cpuset import format_cpulist
 from slurmkit.topology.model import Gpu, NumaNode, Topology
-from slurmkit.topology.record import Record
 
 
 class Cores(Record):

@@ -5,10 +5,10 @@ beside the GPUs. Nearest by distance class; GPUs that share their nearest NICs d
 order, so that no NIC serves two GPUs while another stands idle.
 """
 
+from slurmkit.record import Record
 from slurmkit.topology.affinity_values import RankPlan, infeasible
 from slurmkit.topology.distance import distance, distance_rank, nics_by_distance
 from slurmkit.topology.model import Gpu, Nic, Topology
-from slurmkit.topology.record import Record
 
 
 class Nics(Record):

@@ -1,9 +1,9 @@
 """What the affinity planner is asked, what it answers, and how it refuses."""
 
 from slurmkit.errors import SlurmkitError
+from slurmkit.record import Record
 from slurmkit.topology.cpuset import format_cpulist
 from slurmkit.topology.model import Gpu, Nic
-from slurmkit.topology.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ Sources: the PCIe line codes (see `Link.bandwidth_gbs`), port rates as sysfs giv
 default for GPUDirect RDMA, which it uses up to PXB (`ncclTopoCheckGdr` in `src/graph/paths.cc`).
 """
 
+from slurmkit.record import Record
 from slurmkit.topology.distance import distance, distance_rank, nics_by_distance
 from slurmkit.topology.model import Gpu, Nic, Topology
-from slurmkit.topology.record import Record
 
 
 class Pair(Record):

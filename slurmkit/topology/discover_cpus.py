@@ -1,8 +1,8 @@
 """The CPUs of a node: what is online, SMT siblings, NUMA nodes and their memory."""
 
+from slurmkit.record import Record
 from slurmkit.topology.cpuset import parse_cpulist
 from slurmkit.topology.model import NumaNode
-from slurmkit.topology.record import Record
 from slurmkit.topology.sysfs import Tree
 
 _CPU = "sys/devices/system/cpu"

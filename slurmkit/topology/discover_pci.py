@@ -1,8 +1,8 @@
 """The GPUs and RDMA devices of a node, and the PCIe switches between them."""
 
+from slurmkit.record import Record
 from slurmkit.topology.model import Bridge, Gpu, Link, Nic, NumaNode, Port, name_key, pci_key
 from slurmkit.topology.pci_path import switches_above
-from slurmkit.topology.record import Record
 from slurmkit.topology.sysfs import Tree
 
 _PCI = "sys/bus/pci/devices"

@@ -3,6 +3,7 @@
 from typing import Any, TypeVar
 
 from slurmkit.errors import UsageError
+from slurmkit.record import Record
 from slurmkit.topology.cpuset import format_cpulist, parse_cpulist
 from slurmkit.topology.model import (
     Bridge,
@@ -15,7 +16,6 @@ from slurmkit.topology.model import (
     Port,
     Topology,
 )
-from slurmkit.topology.record import Record
 
 T = TypeVar("T", bound=Record)
 

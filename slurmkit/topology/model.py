@@ -4,7 +4,7 @@ Discovery, profiles and XML imports all give a `Topology`; the planner knows not
 that a source does not tell is None, "" or (), and is named in `Topology.unknown`, never guessed.
 """
 
-from slurmkit.topology.record import Record
+from slurmkit.record import Record
 
 # How near a NIC is to a GPU, nearest first, in the words of `nvidia-smi topo -m` and NCCL.
 DISTANCES = ("PIX", "PXB", "PHB", "NODE", "SYS")

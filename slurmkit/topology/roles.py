@@ -4,9 +4,9 @@ DGX and HGX baseboards carry HCAs for storage and management beside those for co
 B200 four more ConnectX-7 that only talk to the NVSwitches, with active ports and the same PCI id.
 """
 
+from slurmkit.record import Record
 from slurmkit.topology.distance import distance, distance_rank
 from slurmkit.topology.model import Gpu, Nic, Topology
-from slurmkit.topology.record import Record
 
 _BEHIND_ONE_SWITCH_TREE = distance_rank("PXB")
 

@@ -1,9 +1,9 @@
 """Compare a node with a profile: what differs, and whether it matters."""
 
+from slurmkit.record import Record
 from slurmkit.topology.cpuset import format_cpulist
 from slurmkit.topology.distance import distance_rank, nics_by_distance
 from slurmkit.topology.model import Gpu, Nic, Topology
-from slurmkit.topology.record import Record
 
 
 class Difference(Record):

@@ -1,8 +1,9 @@
 """Frozen value classes that cost nothing to import.
 
-`dataclasses` pulls in `inspect` (about 10 ms), and the model is read in `slurmkit exec`, on every
-rank's critical path. Type checkers see frozen dataclasses; fields, defaults, equality, hashing and
-repr behave as theirs do. Differences: no `field()`, so a default is an immutable value.
+`dataclasses` pulls in `inspect` (about 10 ms), and errors and topologies are read in
+`slurmkit exec`, on every rank's critical path. Type checkers see frozen dataclasses; fields,
+defaults, equality, hashing and repr behave as theirs do. Differences: no `field()`, so a default is
+an immutable value.
 """
 
 TYPE_CHECKING = False
