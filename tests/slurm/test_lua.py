@@ -1,5 +1,6 @@
 """The Lua plugins in a real slurmctld and in the real sbatch and srun."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -105,14 +106,24 @@ return slurm.SUCCESS
 @pytest.fixture(scope="module", params=["host", "trixie", "forky"])
 def running(request: pytest.FixtureRequest) -> Iterator[Site]:
     """A small cluster of each release, with both plugins switched on."""
-    release: str = request.param
+    with _site(request.param) as site:
+        yield site
+
+
+@contextlib.contextmanager
+def _site(release: str, *, accounting: bool = False) -> Iterator[Site]:
     if os.geteuid() != 0:
         pytest.skip("a sandbox cluster needs root")
     if release == "trixie" and not rootfs_dir(release).is_dir():
         pytest.skip("no root file system of Debian trixie on this machine")
     try:
         sandbox = Sandbox.up(
-            f"test-lua{release}-{os.getpid()}", nodes=2, gpus=4, cpus=16, release=release
+            f"test-lua{'acct' if accounting else release}-{os.getpid()}",
+            nodes=2,
+            gpus=4,
+            cpus=16,
+            release=release,
+            accounting=accounting,
         )
     except SandboxUnavailableError as error:
         pytest.skip(f"no {release} sandbox cluster on this machine: {error.message}")
@@ -338,3 +349,21 @@ def test_cli_filter_sees_steps(site: Site) -> None:
 def test_cli_filter_with_a_broken_policy_lets_jobs_through(site: Site) -> None:
     site.install("return {", cli=True)
     site.fields(site.submit(GPU))
+
+
+def test_tiers_by_qos() -> None:
+    with _site("host", accounting=True) as site:
+        site.install(
+            "return {"
+            " tiers = { train = { qos = 'high', partition = 'long', default_time = '30' } },"
+            " gpu_time_limit = 'default' }"
+        )
+        by_qos = site.submit("--qos=high", GPU, operator=True)
+        assert "sbatch: slurmkit: --partition=long was filled in (tier train)" in by_qos.stderr
+        by_partition = site.submit("--partition=long", GPU, operator=True)
+        for done in (by_qos, by_partition):
+            shown = site.fields(done)
+            assert (shown["QOS"], shown["Partition"]) == ("high", "long")
+            assert shown["TimeLimit"] == "00:30:00"
+        other = site.submit("--partition=long", "--qos=normal", GPU, operator=True)
+        assert "needs a time limit" in other.stderr
