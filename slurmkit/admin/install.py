@@ -1,5 +1,6 @@
 """Put the plugins where Slurm loads them, and take them away again."""
 
+import errno
 import hashlib
 import json
 import os
@@ -134,13 +135,22 @@ def _text(path: Path) -> str:
 def _replace(path: Path, content: bytes) -> None:
     """Write elsewhere and rename.
 
-    The temporary file lies in the folder above where that is the same file system: a folder such as
+    The temporary file lies in the folder above where a rename from there works: a folder such as
     plugstack.conf.d may be included as a whole. Else its name starts with a dot, which ``*`` skips.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.parent.parent
-    if folder.stat().st_dev != path.parent.stat().st_dev or not os.access(folder, os.W_OK):
+    if not os.access(folder, os.W_OK):
         folder = path.parent
+    try:
+        _write_and_rename(folder, path, content)
+    except OSError as error:
+        if error.errno != errno.EXDEV:  # the folder is a mount of its own
+            raise
+        _write_and_rename(path.parent, path, content)
+
+
+def _write_and_rename(folder: Path, path: Path, content: bytes) -> None:
     temporary = folder / f".slurmkit-{path.name}.{os.getpid()}"
     try:
         with temporary.open("wb") as file:

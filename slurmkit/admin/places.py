@@ -65,6 +65,8 @@ def find_places(
         plugin_dir = Path(settings["PluginDir"].split(":")[0])
     if plugstack is None and settings.get("PlugStackConfig"):
         plugstack = Path(settings["PlugStackConfig"])
+    if plugstack is None and settings.get("SLURM_CONF"):  # by default it lies beside slurm.conf
+        plugstack = Path(settings["SLURM_CONF"]).with_name("plugstack.conf")
     found_dir = _below(root, plugin_dir) if plugin_dir else _first(root, _PLUGIN_DIRS)
     if found_dir is None or not found_dir.is_dir():
         where = f"{found_dir} is no folder" if found_dir else f"none of the usual ones below {root}"
@@ -112,7 +114,15 @@ def _settings() -> dict[str, str]:
         )
     except subprocess.TimeoutExpired:
         return {}
-    return dict(_SETTING.findall(done.stdout)) if done.returncode == 0 else {}
+    return parse_settings(done.stdout) if done.returncode == 0 else {}
+
+
+def parse_settings(text: str) -> dict[str, str]:
+    """Return the settings that are paths in what ``scontrol show config`` prints; pure.
+
+    A setting that nobody made is printed as ``(null)``.
+    """
+    return {name: value for name, value in _SETTING.findall(text) if value.startswith("/")}
 
 
 def _below(root: Path, path: Path) -> Path:

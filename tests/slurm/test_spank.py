@@ -123,6 +123,29 @@ def test_it_builds_for_the_slurm_of_trixie(tmp_path: Path) -> None:
     assert note.slurm.startswith("24.11.")
 
 
+def test_the_command_line_installs_and_removes_them(place: Place) -> None:
+    """On the login host, as an administrator does it; only the plugin folder is our own."""
+    if place.cluster.layout.root_dir:
+        pytest.skip(
+            "plugins are installed by the command line on the cluster of this machine's Slurm"
+        )
+    place.load()
+    folder = place.folder / "installed"
+    folder.mkdir()
+    there = ("--plugin-dir", str(folder))
+    ours = (SLURMKIT, "plugins")
+    done = place.run(*ours, "install", "--from", str(place.folder), *there)
+    try:
+        assert done.returncode == 0, done.stderr
+        assert place.run(*ours, "check", *there).returncode == 0
+        assert place.run("srun", "printenv", "WORLD_SIZE").stdout == "1\n"
+    finally:
+        done = place.run(*ours, "uninstall", *there)
+    assert done.returncode == 0, done.stderr
+    assert place.run("srun", "printenv", "WORLD_SIZE").returncode != 0
+    assert list(folder.iterdir()) == []
+
+
 def test_a_bare_srun_has_ranks(both: Place) -> None:
     tasks = both.srun("--nodes=2", "--ntasks=3", "--distribution=block")
     ports = set()

@@ -8,6 +8,7 @@ from slurmkit import __version__
 from slurmkit.admin.check import Installed, find_problems
 from slurmkit.admin.headers import parse_version, series
 from slurmkit.admin.note import Note
+from slurmkit.admin.places import parse_settings
 from slurmkit.admin.plugstack import Entry
 
 GOOD = Installed("a.so", "/p/a.so", Note(__version__, "22.05.8"), Entry("optional", "/p/a.so"))
@@ -43,3 +44,8 @@ def test_versions() -> None:
     assert series("26.05.5") == "26.05"
     with pytest.raises(ValueError, match="SLURM_VERSION_NUMBER"):
         parse_version("#define X 1")
+
+
+def test_a_setting_that_nobody_made_is_no_path() -> None:
+    text = "PluginDir               = /usr/lib/slurm\nPlugStackConfig         = (null)\n"
+    assert parse_settings(text) == {"PluginDir": "/usr/lib/slurm"}
