@@ -103,7 +103,9 @@ return slurm.SUCCESS
 """
 
 
-@pytest.fixture(scope="module", params=["host", "trixie", "forky"])
+@pytest.fixture(
+    scope="module", params=["host", pytest.param("trixie", marks=pytest.mark.long), "forky"]
+)
 def running(request: pytest.FixtureRequest) -> Iterator[Site]:
     """A small cluster of each release, with both plugins switched on."""
     with _site(request.param) as site:
