@@ -21,10 +21,39 @@ Host = Annotated[str, typer.Argument(help="login, ctl, node1, node2 ...", show_d
 def up(
     name: Name = "default",
     nodes: Annotated[int, typer.Option(help="Compute nodes.")] = 4,
-    gpus: Annotated[int, typer.Option(help="GPUs per node (they only look like GPUs).")] = 8,
-    cpus: Annotated[int, typer.Option(help="Cores that each node claims to have.")] = 64,
+    gpus: Annotated[
+        int | None,
+        typer.Option(
+            help="GPUs per node (they only look like GPUs): 8, or the profile's.",
+            show_default=False,
+        ),
+    ] = None,
+    cpus: Annotated[
+        int | None,
+        typer.Option(
+            help="Cores that each node claims to have: 64, or the profile's.", show_default=False
+        ),
+    ] = None,
     memory: Annotated[str, typer.Option(help="Memory that each node claims to have.")] = "512G",
-    gpu_type: Annotated[str, typer.Option(help="GRES type of the GPUs; '' for untyped.")] = "h100",
+    gpu_type: Annotated[
+        str | None,
+        typer.Option(
+            help="GRES type of the GPUs: h100, or the profile's; '' for untyped.",
+            show_default=False,
+        ),
+    ] = None,
+    profile: Annotated[
+        str,
+        typer.Option(
+            help="Platform that the nodes look like, such as dgx-h100.", show_default=False
+        ),
+    ] = "",
+    scale: Annotated[
+        bool,
+        typer.Option(
+            "--scale", help="Give it this machine's cores, so that ranks can be bound to them."
+        ),
+    ] = False,
     release: Annotated[
         str, typer.Option(help="Whose Slurm: host, or a Debian suite such as trixie or forky.")
     ] = "host",
@@ -65,6 +94,8 @@ def up(
         cpus=cpus,
         memory_mib=memory_mib,
         gpu_type=gpu_type,
+        profile=profile,
+        scale=scale,
         release=release,
         share=share or [],
         slurmd_timeout_s=slurmd_timeout,

@@ -14,6 +14,7 @@ from slurmkit.sandbox import (
     console,
     enter,
     faults,
+    hardware,
     machine,
     programs,
     readiness,
@@ -30,6 +31,8 @@ from slurmkit.sandbox.surroundings import networks_in_use, shared_folders
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
+
+    from slurmkit.topology.model import Topology
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,12 @@ class Sandbox:
         name: str = "default",
         *,
         nodes: int = Size.nodes,
-        gpus: int = Size.gpus,
-        cpus: int = Size.cpus,
+        gpus: int | None = None,
+        cpus: int | None = None,
         memory_mib: int = Size.memory_mib,
-        gpu_type: str = Size.gpu_type,
+        gpu_type: str | None = None,
+        profile: str = "",
+        scale: bool = False,
         release: str = HOST_RELEASE,
         share: Sequence[Path] = (),
         slurmd_timeout_s: int = 10,
@@ -84,10 +89,14 @@ class Sandbox:
         Args:
             name: name of the sandbox; several live side by side.
             nodes: number of compute nodes.
-            gpus: GPUs per node; they only look like GPUs.
-            cpus: cores that each node claims to have.
+            gpus: GPUs per node; they only look like GPUs. None for 8, or as the profile says.
+            cpus: cores that each node claims to have. None for 64, or as the profile says.
             memory_mib: memory that each node claims to have, MiB.
-            gpu_type: GRES type of the GPUs; empty for untyped.
+            gpu_type: GRES type of the GPUs; empty for untyped. None for h100, or the profile's.
+            profile: platform that the nodes look like, such as ``dgx-h100``: /sys on them shows
+                its GPUs, HCAs, NUMA nodes and cores.
+            scale: with the cores of this machine in place of the platform's, so that ranks can be
+                bound to them; and a GPU per core, unless ``gpus`` says how many.
             release: ``host`` for this machine's Slurm, or a Debian suite such as ``forky``.
             share: further folders that the hosts see at the same path. The work tree around the
                 current folder, $HOME and the Python in use are always among them.
@@ -104,7 +113,8 @@ class Sandbox:
                 the message ends with what the daemons said.
         """
         check_name(name)
-        size = Size(nodes, gpus, cpus, memory_mib, gpu_type)
+        node = hardware.look(profile, scale=scale, gpus=gpus, cpus=cpus)
+        size = hardware.size(node, Size(nodes, memory_mib=memory_mib), gpus, cpus, gpu_type)
         programs.require_root()
         with _usual_umask():
             programs.require_namespaces()
@@ -122,10 +132,12 @@ class Sandbox:
                     slurmd_timeout_s=slurmd_timeout_s,
                     slurm_conf=tuple(slurm_conf),
                     accounting=accounting,
+                    profile=profile,
+                    scaled=scale,
                 )
                 sandbox = cls(layout)
                 try:
-                    sandbox._boot(progress)
+                    sandbox._boot(progress, node)
                 except BaseException:
                     teardown.remove(name)
                     raise
@@ -309,10 +321,10 @@ class Sandbox:
         """
         faults.heal(self.layout, host, timeout_s)
 
-    def _boot(self, progress: Progress) -> None:
+    def _boot(self, progress: Progress, node: "Topology | None") -> None:
         layout = self.layout
         version = programs.slurm_version(layout.root_dir)
-        machine.write_files(layout, programs.parse_version(version))
+        machine.write_files(layout, programs.parse_version(version), node)
         progress(
             f"sandbox {self.name}: Slurm {version} on {layout.node_range}, network {layout.subnet}"
         )

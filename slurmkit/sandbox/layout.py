@@ -69,6 +69,8 @@ class Layout:
         slurmd_timeout_s: seconds after which a silent node is DOWN.
         slurm_conf: further lines of slurm.conf, verbatim.
         accounting: whether a host with slurmdbd and its database is among the hosts.
+        profile: platform that the nodes look like; empty where they show the machine itself.
+        scaled: whether the platform's cores are those of this machine.
     """
 
     name: str
@@ -81,6 +83,8 @@ class Layout:
     slurmd_timeout_s: int = 10
     slurm_conf: tuple[str, ...] = ()
     accounting: bool = False
+    profile: str = ""
+    scaled: bool = False
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -113,6 +117,11 @@ class Layout:
     def slurm_conf_path(self) -> Path:
         """slurm.conf, at the same path on every host."""
         return self.state_dir / "etc" / "slurm" / "slurm.conf"
+
+    @property
+    def hardware_dir(self) -> Path:
+        """What lies over /sys and /proc of the nodes, where they look like a platform."""
+        return self.state_dir / "hardware"
 
     @property
     def room_script(self) -> Path:

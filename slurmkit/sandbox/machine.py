@@ -5,9 +5,10 @@ import subprocess
 import time
 from collections.abc import Sequence
 
-from slurmkit.sandbox import processes, record, scripts, shims, slurm_conf
+from slurmkit.sandbox import hardware, processes, record, scripts, shims, slurm_conf
 from slurmkit.sandbox.layout import CONTROLLER, DATABASE, LOGIN, Layout
 from slurmkit.sandbox.record import SandboxError
+from slurmkit.topology.model import Topology
 
 BOOT_TIMEOUT_S = 30.0
 DAEMON_ENV = {"PATH": scripts.PATH, "LANG": "C.UTF-8", "HOME": "/root", "SHELL": "/bin/sh"}
@@ -16,12 +17,13 @@ _POLL_S = 0.005
 _LOG_LINES = 8
 
 
-def write_files(layout: Layout, version: tuple[int, int]) -> None:
+def write_files(layout: Layout, version: tuple[int, int], node: Topology | None = None) -> None:
     """Make the state folder; the record goes first, so that a crash leaves nothing unknown.
 
     Args:
         layout: the sandbox.
         version: Slurm release as (major, minor).
+        node: what the nodes look like; None leaves them as the machine is.
     """
     layout.state_dir.mkdir(parents=True)
     layout.state_dir.chmod(0o755)  # all users' jobs come here, whatever the umask says
@@ -38,7 +40,10 @@ def write_files(layout: Layout, version: tuple[int, int]) -> None:
     key.write_bytes(secrets.token_bytes(128))
     (etc / "hosts").write_text(slurm_conf.etc_hosts(layout))
     (etc / "nsswitch.conf").write_text(slurm_conf.nsswitch_conf())
-    (etc / "slurm" / "gres.conf").write_text(slurm_conf.gres_conf(layout))
+    gres = slurm_conf.gres_conf(layout) if node is None else hardware.gres_conf(layout, node)
+    (etc / "slurm" / "gres.conf").write_text(gres)
+    if node is not None:
+        hardware.write_files(layout, node)
     (etc / "slurm" / "cgroup.conf").write_text(slurm_conf.cgroup_conf(version))
     (etc / "slurm" / "plugstack.conf").write_text("")
     if layout.accounting:

@@ -56,6 +56,8 @@ def write_record(layout: Layout, phase: str) -> None:
         "slurmd_timeout_s": layout.slurmd_timeout_s,
         "slurm_conf": list(layout.slurm_conf),
         "accounting": layout.accounting,
+        "profile": layout.profile,
+        "scaled": layout.scaled,
     }
     path = layout.state_dir / _RECORD
     temporary = path.with_suffix(".tmp")
@@ -81,6 +83,8 @@ def read_record(name: str) -> tuple[Layout, str] | None:
         slurmd_timeout_s=record["slurmd_timeout_s"],
         slurm_conf=tuple(record["slurm_conf"]),
         accounting=record.get("accounting", False),
+        profile=record.get("profile", ""),
+        scaled=record.get("scaled", False),
     )
     return layout, record["phase"]
 

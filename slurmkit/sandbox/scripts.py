@@ -4,6 +4,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from slurmkit.sandbox import hardware
 from slurmkit.sandbox.layout import CONTROLLER, DATABASE, LOGIN, Layout
 
 # Folders that every host has for itself.
@@ -186,6 +187,7 @@ def host_script(layout: Layout, host: str) -> str:
                 f"mkdir -p {_q(path)}\nmount --rbind {_q(keep)} {_q(path)}\n"
                 for path, keep in hidden_shares(layout)
             ),
+            *(hardware.mount_lines(layout) if layout.profile and host in layout.nodes else []),
             "ip -batch - <<'EOF'\n",
             "link set lo up\n",
             f"addr replace {layout.address(host)}/{layout.subnet.prefixlen}"

@@ -10,17 +10,19 @@ from slurmkit.topology.cpuset import format_cpulist
 from slurmkit.topology.model import Gpu, Topology
 
 
-def gres_lines(topology: Topology, node_name: str = "") -> list[str]:
+def gres_lines(topology: Topology, node_name: str = "", gpu_type: str | None = None) -> list[str]:
     """Return one line for each run of GPUs that share type and cores.
 
     Args:
         topology: the node.
         node_name: a NodeName= (a hostlist is fine) to begin each line with, or "".
+        gpu_type: Type of all GPUs, "" for none; None reads it from each GPU's name.
     """
     core_numbers = _core_numbers(topology)
     lines: list[tuple[str, str, list[int]]] = []
     for gpu in topology.gpus:
-        kind, cores = _type(gpu), _cores(topology, gpu, core_numbers)
+        kind = gres_type(gpu) if gpu_type is None else gpu_type
+        cores = _cores(topology, gpu, core_numbers)
         minor = gpu.index if gpu.minor is None else gpu.minor
         if lines and lines[-1][:2] == (kind, cores):
             lines[-1][2].append(minor)
@@ -40,7 +42,7 @@ def _line(node_name: str, kind: str, cores: str, minors: list[int]) -> str:
     return " ".join(words)
 
 
-def _type(gpu: Gpu) -> str:
+def gres_type(gpu: Gpu) -> str:
     """Return a Type such as h100 of ``NVIDIA H100 80GB HBM3``: the model word of its name."""
     words = re.findall(r"[A-Za-z]+[0-9]+[A-Za-z0-9]*", gpu.name)
     return str(words[0]).lower() if words else ""
