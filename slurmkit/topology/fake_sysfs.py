@@ -96,6 +96,7 @@ def _write_cpus(topology: Topology, root: Path) -> None:
         _put(cpu_dir / name, online)
     groups = topology.smt or tuple((cpu,) for cpu in sorted(topology.cpus_online))
     for core, group in enumerate(groups):
+        package = _package(topology, group)
         for cpu in group:
             place = cpu_dir / f"cpu{cpu}/topology"
             _put(place / "thread_siblings_list", format_cpulist(group))
@@ -103,12 +104,21 @@ def _write_cpus(topology: Topology, root: Path) -> None:
             for name in ("thread_siblings", "core_cpus"):
                 _put(place / name, format_mask(group))
             _put(place / "core_id", str(core))
+            # lscpu falls over without these two; slurmd and hwloc count sockets by them.
+            if package is not None:
+                _put(place / "physical_package_id", str(package.index))
+                _put(place / "core_siblings", format_mask(package.cpus))
     node_dir = root / "sys/devices/system/node"
     _put(node_dir / "online", format_cpulist(node.index for node in topology.numa))
     for node in topology.numa:
         _write_node(node, node_dir / f"node{node.index}")
     total_kib = 1024 * sum(node.memory_mib or 0 for node in topology.numa)
     _put(root / "proc/meminfo", f"MemTotal:       {total_kib} kB")
+
+
+def _package(topology: Topology, group: tuple[int, ...]) -> NumaNode | None:
+    """Return the socket of a core: a topology has none, and a NUMA node with CPUs stands for it."""
+    return next((node for node in topology.numa if group[0] in node.cpus), None)
 
 
 def _write_node(node: NumaNode, folder: Path) -> None:

@@ -105,10 +105,19 @@ def test_other_hosts_show_the_machine(full: Sandbox) -> None:
     assert (found.cpus_online, found.gpus, found.nics) == (here.cpus_online, here.gpus, here.nics)
 
 
+def _lscpu(sandbox: Sandbox) -> dict[str, str]:
+    text = sandbox.exec("node1", ["lscpu"], env={"LC_ALL": "C"}, check=True).stdout
+    rows = (line.partition(":") for line in text.splitlines())
+    return {key.strip(): value.strip() for key, _, value in rows}
+
+
 def test_slurm_knows_type_and_cores_of_the_gpus(full: Sandbox) -> None:
     done = full.exec("login", ["scontrol", "show", "node", "node1"], check=True)
     assert "Gres=gpu:h100:8(S:0-1)" in done.stdout
     assert "CPUTot=112" in done.stdout
+    # What reads /sys in other ways finds two sockets, too.
+    assert _lscpu(full)["Socket(s)"] == "2"
+    assert _lscpu(full)["NUMA node1 CPU(s)"] == "56-111,168-223"
     lines = (full.layout.slurm_conf_path.parent / "gres.conf").read_text().splitlines()
     assert lines == [
         "AutoDetect=off",
