@@ -54,6 +54,12 @@ def up(
             "--scale", help="Give it this machine's cores, so that ranks can be bound to them."
         ),
     ] = False,
+    renumber: Annotated[
+        bool,
+        typer.Option(
+            "--renumber", help="Number the HCAs of every second node the other way round."
+        ),
+    ] = False,
     release: Annotated[
         str, typer.Option(help="Whose Slurm: host, or a Debian suite such as trixie or forky.")
     ] = "host",
@@ -96,6 +102,7 @@ def up(
         gpu_type=gpu_type,
         profile=profile,
         scale=scale,
+        renumber=renumber,
         release=release,
         share=share or [],
         slurmd_timeout_s=slurmd_timeout,

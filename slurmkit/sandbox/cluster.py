@@ -77,6 +77,7 @@ class Sandbox:
         gpu_type: str | None = None,
         profile: str = "",
         scale: bool = False,
+        renumber: bool = False,
         release: str = HOST_RELEASE,
         share: Sequence[Path] = (),
         slurmd_timeout_s: int = 10,
@@ -97,6 +98,7 @@ class Sandbox:
                 its GPUs, HCAs, NUMA nodes and cores.
             scale: with the cores of this machine in place of the platform's, so that ranks can be
                 bound to them; and a GPU per core, unless ``gpus`` says how many.
+            renumber: every second node has other numbers for its HCAs, as real machines do.
             release: ``host`` for this machine's Slurm, or a Debian suite such as ``forky``.
             share: further folders that the hosts see at the same path. The work tree around the
                 current folder, $HOME and the Python in use are always among them.
@@ -113,7 +115,7 @@ class Sandbox:
                 the message ends with what the daemons said.
         """
         check_name(name)
-        node = hardware.look(profile, scale=scale, gpus=gpus, cpus=cpus)
+        node = hardware.look(profile, scale=scale, renumber=renumber, gpus=gpus, cpus=cpus)
         size = hardware.size(node, Size(nodes, memory_mib=memory_mib), gpus, cpus, gpu_type)
         programs.require_root()
         with _usual_umask():
@@ -134,6 +136,7 @@ class Sandbox:
                     accounting=accounting,
                     profile=profile,
                     scaled=scale,
+                    renumber=renumber,
                 )
                 sandbox = cls(layout)
                 try:

@@ -26,12 +26,15 @@ _REPLACED = (
 )
 
 
-def look(profile: str, *, scale: bool, gpus: int | None, cpus: int | None) -> Topology | None:
+def look(
+    profile: str, *, scale: bool, renumber: bool, gpus: int | None, cpus: int | None
+) -> Topology | None:
     """Return what the nodes of a sandbox shall look like; None for what the machine is.
 
     Args:
         profile: name of a platform's profile; empty for none.
         scale: give the node the cores that this machine has, so that ranks can be bound to them.
+        renumber: whether nodes shall differ in the numbers of their HCAs.
         gpus: GPUs of a scaled node; None for one per core, and no more than the platform has.
         cpus: must be None with a profile.
 
@@ -39,8 +42,9 @@ def look(profile: str, *, scale: bool, gpus: int | None, cpus: int | None) -> To
         UsageError: there is no such profile, or it cannot be had in that size.
     """
     if not profile:
-        if scale:
-            raise UsageError("--scale needs a --profile", hint="such as --profile dgx-h100")
+        for option, given in (("--scale", scale), ("--renumber", renumber)):
+            if given:
+                raise UsageError(f"{option} needs a --profile", hint="such as --profile dgx-h100")
         return None
     if cpus is not None:
         raise UsageError(
@@ -118,16 +122,23 @@ def gres_conf(layout: Layout, node: Topology) -> str:
 
 def write_files(layout: Layout, node: Topology) -> None:
     """Write the files that :func:`mount_lines` shows on every node."""
-    folder = layout.hardware_dir
-    folder.mkdir()
-    write_sysfs(node, folder)
-    for name in _REPLACED:
-        (folder / "sys" / name).mkdir(parents=True, exist_ok=True)
+    for folder in {layout.hardware_of(name) for name in layout.nodes}:
+        folder.mkdir(parents=True)
+        write_sysfs(_renumbered(node) if folder.name == "renumbered" else node, folder)
+        for name in _REPLACED:
+            (folder / "sys" / name).mkdir(parents=True, exist_ok=True)
 
 
-def mount_lines(layout: Layout) -> list[str]:
+def _renumbered(node: Topology) -> Topology:
+    """Return the node with the names of its HCAs in reverse order, each at the same place."""
+    names = reversed([nic.name for nic in node.nics])
+    nics = zip(node.nics, names, strict=True)
+    return node.replace(nics=tuple(nic.replace(name=name) for nic, name in nics))
+
+
+def mount_lines(layout: Layout, host: str) -> list[str]:
     """Return the lines of a node's script that put the platform's files over /sys and /proc."""
-    folder = shlex.quote(str(layout.hardware_dir))
+    folder = shlex.quote(str(layout.hardware_of(host)))
     return [
         f"\n# This node looks like a {layout.profile}.\n",
         f"hardware={folder}\n",

@@ -71,6 +71,7 @@ class Layout:
         accounting: whether a host with slurmdbd and its database is among the hosts.
         profile: platform that the nodes look like; empty where they show the machine itself.
         scaled: whether the platform's cores are those of this machine.
+        renumber: whether every second node numbers its HCAs the other way round.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Layout:
     accounting: bool = False
     profile: str = ""
     scaled: bool = False
+    renumber: bool = False
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -122,6 +124,11 @@ class Layout:
     def hardware_dir(self) -> Path:
         """What lies over /sys and /proc of the nodes, where they look like a platform."""
         return self.state_dir / "hardware"
+
+    def hardware_of(self, node: str) -> Path:
+        """Return the part of that folder which one node shows."""
+        second = self.renumber and int(node.removeprefix("node")) % 2 == 0
+        return self.hardware_dir / ("renumbered" if second else "plain")
 
     @property
     def room_script(self) -> Path:

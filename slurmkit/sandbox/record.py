@@ -58,6 +58,7 @@ def write_record(layout: Layout, phase: str) -> None:
         "accounting": layout.accounting,
         "profile": layout.profile,
         "scaled": layout.scaled,
+        "renumber": layout.renumber,
     }
     path = layout.state_dir / _RECORD
     temporary = path.with_suffix(".tmp")
@@ -85,6 +86,7 @@ def read_record(name: str) -> tuple[Layout, str] | None:
         accounting=record.get("accounting", False),
         profile=record.get("profile", ""),
         scaled=record.get("scaled", False),
+        renumber=record.get("renumber", False),
     )
     return layout, record["phase"]
 

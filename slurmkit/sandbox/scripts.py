@@ -187,7 +187,11 @@ def host_script(layout: Layout, host: str) -> str:
                 f"mkdir -p {_q(path)}\nmount --rbind {_q(keep)} {_q(path)}\n"
                 for path, keep in hidden_shares(layout)
             ),
-            *(hardware.mount_lines(layout) if layout.profile and host in layout.nodes else []),
+            *(
+                hardware.mount_lines(layout, host)
+                if layout.profile and host in layout.nodes
+                else []
+            ),
             "ip -batch - <<'EOF'\n",
             "link set lo up\n",
             f"addr replace {layout.address(host)}/{layout.subnet.prefixlen}"

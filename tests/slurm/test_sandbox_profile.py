@@ -67,12 +67,17 @@ def full() -> Iterator[Sandbox]:
 def scaled() -> Iterator[Sandbox]:
     if len(CPUS) < 2:
         pytest.skip("needs two CPUs")
-    yield from _up("scaled", scale=True, gpus=2)
+    yield from _up("scaled", scale=True, gpus=2, renumber=True)
 
 
 def shown(sandbox: Sandbox, node: str) -> Topology:
     done = sandbox.exec(node, [SLURMKIT, "topo", "show", "--json"], check=True)
     return from_json(json.loads(done.stdout))
+
+
+def nccl_hcas(row: list[Any]) -> list[str]:
+    """The HCAs that NCCL may use, sorted."""
+    return sorted(row[3]["NCCL_IB_HCA"].removeprefix("=").split(","))
 
 
 def places(node: Topology) -> dict[str, object]:
@@ -183,8 +188,15 @@ def test_ranks_of_a_strict_job_run_as_the_plan_of_their_node_says(scaled: Sandbo
         plan = printed[int(variables["LOCAL_RANK"])]
         assert parse_cpulist(cpus) == parse_cpulist(plan["cpus"])
         assert {name: variables[name] for name in plan["env"]} == plan["env"]
-        assert variables["NCCL_IB_HCA"] == "=mlx5_0,mlx5_6"
         assert variables["UCX_NET_DEVICES"] == plan["nics"][0] + ":1"
+    # node2 has other numbers for its HCAs, and its ranks have the ones at the same place.
+    hcas = [row[3]["UCX_NET_DEVICES"].removesuffix(":1") for row in rows]
+    assert hcas[:2] == ["mlx5_0", "mlx5_6"]
+    assert set(hcas[:2]).isdisjoint(hcas[2:])
+    for rank, name in enumerate(hcas):
+        nics = {nic.name: nic.pci for nic in shown(scaled, rows[rank][0]).nics}
+        assert nics[name] == ["0000:18:00.0", "0000:9a:00.0"][rank % 2]
+        assert nccl_hcas(rows[rank]) == sorted(hcas[rank // 2 * 2 : rank // 2 * 2 + 2])
     # Each rank is on its own half of this machine's CPUs.
     first, second = (parse_cpulist(rows[rank][2]) for rank in (0, 1))
     assert first.isdisjoint(second)
@@ -219,6 +231,7 @@ def test_without_a_profile_a_node_shows_the_machine(cluster: Sandbox) -> None:
         ({"profile": PROFILE, "gpus": 4}, "a dgx-h100 has 8 GPUs"),
         ({"profile": PROFILE, "gpus": 9, "scale": True}, "8 GPUs, not 9"),
         ({"scale": True}, "--scale needs a --profile"),
+        ({"renumber": True}, "--renumber needs a --profile"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_starts(
