@@ -42,6 +42,8 @@ def main(args: list[str]) -> int:
             require_plugin(env)
         place = detect(env)
         env |= place_variables(place, env, per_node)
+        if env.get("SLURMKIT_HOOKS") or env.get("SLURMKIT_MIN_FREE"):
+            _call_hooks(env, place)
         if not _bound(env, place, per_node):
             return 1
     except _slurmkit_error() as error:
@@ -135,9 +137,28 @@ def _bound(env: dict[str, str], place: Placement, per_node: bool) -> bool:
     return bind(env, place, per_node)
 
 
+def _call_hooks(env: dict[str, str], place: Placement) -> None:
+    """Let the site's hooks refuse the task or change its environment."""
+    from slurmkit.hooks.call import before_task  # noqa: PLC0415 (costs nothing where none is)
+    from slurmkit.hooks.values import Task  # noqa: PLC0415
+
+    task = Task(
+        rank=place.rank,
+        world_size=place.world_size,
+        local_rank=place.local_rank,
+        host=env.get("SLURMD_NODENAME") or os.uname().nodename,
+        node_rank=place.node_rank,
+        run_dir=env.get("SLURMKIT_RUN_DIR"),
+        environment=env,
+    )
+    before_task(env, task)
+
+
 def _only_others_know(error: Exception, env: dict[str, str]) -> bool:
     """Whether rank 0 may not have met this error: it is one of a host, or about rank 0 itself."""
     first_on_host = env.get("SLURM_LOCALID") == "0"
+    if ": the hook" in str(error):
+        return True  # each hook judges its own task
     if "SPANK plugin" in str(error):
         return first_on_host
     return (first_on_host or rank_of(env) == 1) and "published no address" in str(error)

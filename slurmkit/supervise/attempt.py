@@ -6,8 +6,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from types import MappingProxyType
 
 from slurmkit.errors import SlurmkitError
+from slurmkit.hooks.values import EndedJob
 from slurmkit.launch.labels import Labels
 from slurmkit.launch.outcome import TaskExit, root_cause, shell_code
 from slurmkit.launch.ports import reserve
@@ -19,6 +21,7 @@ from slurmkit.rundir.logs import MERGED_NAME, AttemptLogs, tail
 from slurmkit.rundir.secretfile import read_secrets
 from slurmkit.supervise.context import JobContext, step_hosts
 from slurmkit.supervise.ending import Fate, ask_states, fate_of, remove_secrets_if_over
+from slurmkit.supervise.exit_hooks import call_exit_hooks, hooks_of_job
 from slurmkit.supervise.record import Recorder
 from slurmkit.supervise.watch import PARENT_DEATH_SIGNAL, Watch
 
@@ -50,6 +53,7 @@ class Attempt:
         self._concluded = False
         self._conclude_at: float | None = None
         self._stale = False
+        self._hooks = hooks_of_job()
 
     def run(self, command: Sequence[str]) -> int:
         """Start the launcher, watch it to its end and return its exit code as a shell has it."""
@@ -82,7 +86,22 @@ class Attempt:
         self._conclude(code, self._fate(code))
         if self._logs.problem:
             _warn(f"{self._logs.lost_bytes} bytes of logs are lost: {self._logs.problem}")
+        if self._hooks and not self._stale:
+            call_exit_hooks(self._ended(code), recorder.exits, self._hooks, _warn)
         return code
+
+    def _ended(self, code: int) -> EndedJob:
+        assert self._recorder
+        return EndedJob(
+            job_id=self._job.job_id,
+            attempt=self._number,
+            exit_code=code,
+            nodes=self._job.nodes,
+            host=self._job.host,
+            num_failed_tasks=len(self._recorder.exits) + self._recorder.num_omitted,
+            run_dir=str(self._run_dir.path),
+            environment=MappingProxyType(dict(os.environ)),
+        )
 
     def _launch(self, command: Sequence[str], port: str, recorder: Recorder) -> int:
         env = self._environment(port)
@@ -111,6 +130,8 @@ class Attempt:
         env["SLURMKIT_RUN_DIR"] = str(self._run_dir.path)
         env["SLURMKIT_ATTEMPT"] = str(self._number)
         env["SLURMKIT_INCARNATION"] = self._ledger.incarnation
+        if self._hooks:
+            env["SLURMKIT_HOOKS"] = self._hooks
         return env
 
     def output(self, chunk: bytes) -> None:
