@@ -53,22 +53,28 @@ class FileSystems:
 
     def type_of(self, path: str) -> str:
         """Return the type of the file system that holds a path; empty when unknown."""
+        return self._types.get(self._mount_point(path), "")
+
+    def _mount_point(self, path: str) -> str:
         current = os.path.realpath(path)
         while current not in self._types:
             parent = os.path.dirname(current)  # noqa: PTH120 - realpath needs no second pathlib
             if parent == current:
                 return ""
             current = parent
-        return self._types[current]
+        return current
 
     def is_node_local(self, path: str) -> bool:
         """Tell whether each machine has files of its own there."""
         kind = self.type_of(path)
         if kind.startswith(_SHARED):
             return False
+        if kind in _IN_MEMORY:
+            return True
+        if self._mount_point(path).startswith(tuple(f"{top}/" for top in _OWN_FOLDERS)):
+            return False  # what is mounted below such a folder was put there on purpose
         real = os.path.realpath(path)
-        own = any(real == top or real.startswith(f"{top}/") for top in _OWN_FOLDERS)
-        return own or kind in _IN_MEMORY
+        return any(real == top or real.startswith(f"{top}/") for top in _OWN_FOLDERS)
 
 
 def _read() -> list[str]:

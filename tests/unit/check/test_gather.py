@@ -283,6 +283,7 @@ class TestFileSystems:
         "nfs:/home /home nfs4 rw 0 0",
         "nfs:/tmp /tmp/shared nfs4 rw 0 0",
         "tmpfs /fast\\040disk tmpfs rw 0 0",
+        "/dev/vda /tmp/bound ext4 rw 0 0",
         "tmpfs /scratch tmpfs rw 0 0",
         "lustre /scratch lustre rw 0 0",
     )
@@ -295,6 +296,7 @@ class TestFileSystems:
             ("/var/tmp/x", "overlay", True),
             ("/home/user1", "nfs4", False),
             ("/tmp/shared/x", "nfs4", False),
+            ("/tmp/bound/x", "ext4", False),
             ("/fast disk/x", "tmpfs", True),
             ("/scratch/x", "lustre", False),
         ],
