@@ -19,7 +19,7 @@ from slurmkit.rundir.atomic import atomic_write
 from slurmkit.rundir.code import CodeVersion, capture_code, write_code
 from slurmkit.rundir.layout import RunDir, new_run_id
 from slurmkit.rundir.secretfile import remove_secrets, write_secrets
-from slurmkit.rundir.submission import new_submission, write_submission
+from slurmkit.rundir.submission import Submission, new_submission, write_submission
 from slurmkit.site.defaults import found_on
 from slurmkit.site.lookup import FoundSite, find_site
 from slurmkit.slurm import Client, SubmitRequest, SubmitResult, connect
@@ -27,7 +27,7 @@ from slurmkit.spec.loader import Job, from_spec, load
 from slurmkit.spec.models import JobSpec
 
 OnProblem = Callable[[Problem], None]
-_WRITERS = 8  # run directories are written at once; each waits for its fsyncs, not for the CPU
+_WRITERS = 16  # run directories are written at once; each waits for its fsyncs, not for the CPU
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def _record(
     outcomes: Sequence[SubmitResult | SlurmkitError],
     client: Client,
 ) -> list[Run]:
-    runs: list[Run] = []
+    taken: list[tuple[RunDir, Submission]] = []
     refused: list[SlurmkitError] = []
     for prepared, run_dir, outcome in zip(ready, run_dirs, outcomes, strict=True):
         if isinstance(outcome, SlurmkitError):
@@ -235,8 +235,10 @@ def _record(
             run_dir.run_id,
             is_array=prepared.plan.is_array,
         )
-        write_submission(run_dir, submission)
-        runs.append(Run(run_dir, submission, client))
+        taken.append((run_dir, submission))
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        list(pool.map(lambda pair: write_submission(*pair), taken))
+    runs = [Run(run_dir, submission, client) for run_dir, submission in taken]
     if refused:
         error = refused[0]
         if runs:

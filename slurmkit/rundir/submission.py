@@ -59,7 +59,8 @@ def write_submission(run: RunDir, submission: Submission) -> None:
     index_dir = run.run_root / INDEX_NAME
     try:
         index_dir.mkdir(exist_ok=True)
-        atomic_write(index_path(run.run_root, submission.job_id), f"{run.path}\n")
+        # Not durable: whoever reads it looks whether that run has the job, and searches otherwise.
+        index_path(run.run_root, submission.job_id).write_text(f"{run.path}\n", encoding="utf-8")
     except OSError:
         pass  # the index only saves a search; the run directory holds the truth
 
