@@ -1,0 +1,1 @@
+"""Checkpoints that count only when they are whole, verified and durable."""

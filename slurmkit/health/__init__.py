@@ -1,0 +1,1 @@
+"""Checks of a node, one per module, and what their verdicts mean."""
