@@ -9,6 +9,8 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_SLURM_UNREACHABLE = 3
 EXIT_REFUSED = 4
+#: A training program saved and stopped because it was told to (EX_TEMPFAIL, sysexits.h).
+EXIT_STOPPED = 75
 
 
 class Location(Record):
