@@ -8,30 +8,31 @@ for it.
 import os
 
 from slurmkit.launch.binding import (
-    allowed_memory_nodes,
     apply_memory,
     own_cpus,
     read_memory,
     set_cpus,
     step_cpus,
 )
+from slurmkit.launch.node import Node, host_of, look
 from slurmkit.launch.placement import wrong
+from slurmkit.launch.spank import bound_by_plugin
 from slurmkit.launch.variables import Placement
 from slurmkit.topology.affinity import AffinityError, RankPlan, Request, plan_ranks
-from slurmkit.topology.affinity_gpus import visible_gpus
 from slurmkit.topology.cpuset import format_cpulist
 from slurmkit.topology.model import Topology
 
 MODES = ("off", "warn", "strict")
 
 
-def bind(env: dict[str, str], place: Placement, per_node: bool) -> bool:
+def bind(env: dict[str, str], place: Placement, per_node: bool, program: str = "") -> bool:
     """Apply and verify the plan of this task, as SLURMKIT_AFFINITY says.
 
     Args:
         env: the task's environment, which gets the plan's variables; those that are set stay.
         place: the task's place.
         per_node: whether this is a launcher that starts the node's ranks itself.
+        program: what the task will execute; its folder may tell which NCCL it uses.
 
     Returns:
         False when the program must not start: the mode is strict, and something differs.
@@ -55,14 +56,20 @@ def bind(env: dict[str, str], place: Placement, per_node: bool) -> bool:
         )
         return mode == "warn"
     before = own_cpus()
+    exchange = _exchange(env, place, mode == "strict")
     try:
-        plan = plan_task(env, place, before)
+        node = look(env, place, program)
+        plan = plan_of_task(node, env, place, before)
         for note in plan.notes:
             speaker.note(note)
+        if exchange and not _rails_agree(exchange, node, place, speaker) and mode == "strict":
+            return False
         differences = _apply(plan)
     except AffinityError as error:
         set_cpus(before)
         speaker.say(error.expected, error.found, error.hint)
+        if exchange:
+            exchange.refuse()
         return mode == "warn"
     for name, value in plan.env.items():
         env.setdefault(name, value)
@@ -71,44 +78,34 @@ def bind(env: dict[str, str], place: Placement, per_node: bool) -> bool:
     return not differences or mode == "warn"
 
 
-def plan_task(env: dict[str, str], place: Placement, before: frozenset[int]) -> RankPlan:
+def plan_task(
+    env: dict[str, str], place: Placement, before: frozenset[int], program: str = ""
+) -> RankPlan:
     """Return this task's line of the node's plan.
 
     Args:
         env: the task's environment.
         place: the task's place.
         before: the CPU mask that the task was started with.
+        program: what the task will execute.
 
     Raises:
         AffinityError: there is no such plan.
     """
-    topology = _topology(env)
-    count = place.local_world_size
-    request = Request(
-        num_ranks=count,
-        policy=env.get("SLURMKIT_AFFINITY_POLICY") or "nearest",
-        allowed_mems=allowed_memory_nodes(),
-        gpus_visible=_tokens(env),
-        gpus_allowed=_gpus_of_step(env),
-        socket_interfaces=_socket_interfaces(env, place),
-    )
-    topology = _with_mig(topology, request)
-    if topology.gpus and _without_gpus(env):
-        request = request.replace(gpus_visible=())
-    visible = visible_gpus(topology, request)
-    position = place.local_rank
-    if len(visible) < count and _hides_peers(request, len(visible)):
-        # Slurm gave this task its own GPU and hides the others (--gpus-per-task): the plan is for
-        # all GPUs of the step, and the task takes the line of its GPU.
-        request = request.replace(gpus_visible=None, num_ranks=len(request.gpus_allowed or ()))
-        step = visible_gpus(topology, request)
-        position = [gpu.index for gpu in step].index(visible[0].index)
-    elif visible and count > len(visible) and count % len(visible) == 0:
-        request = request.replace(ranks_per_gpu=count // len(visible))
-    confined, shared = step_cpus(topology.cpus_online, before, env, count)
+    return plan_of_task(look(env, place, program), env, place, before)
+
+
+def plan_of_task(
+    node: Node, env: dict[str, str], place: Placement, before: frozenset[int]
+) -> RankPlan:
+    """Return this task's line of the plan; see `plan_task`."""
+    topology, request = node.topology, node.request
+    if bound_by_plugin(env):
+        return plan_within_mask(topology, request, node.position, before)
+    confined, shared = step_cpus(topology.cpus_online, before, env, place.local_world_size)
     if shared:
-        return plan_ranks(topology, request.replace(allowed_cpus=confined))[position]
-    return plan_within_mask(topology, request, position, before)
+        return plan_ranks(topology, request.replace(allowed_cpus=confined))[node.position]
+    return plan_within_mask(topology, request, node.position, before)
 
 
 def plan_within_mask(
@@ -129,6 +126,33 @@ def plan_within_mask(
         memory_nodes=cores.memory_nodes,
         notes=(*plan.notes, *cores.notes),
     )
+
+
+def _exchange(env: dict[str, str], place: Placement, strict: bool) -> "Exchange | None":
+    """Return this task's part in comparing rails between nodes; None where there is nothing to."""
+    if place.local_world_size == place.world_size:
+        return None
+    from slurmkit.launch.rails import Exchange, is_needed  # noqa: PLC0415 (several nodes only)
+
+    return Exchange(env, place, strict) if is_needed(env, place) else None
+
+
+def _rails_agree(exchange: "Exchange", node: Node, place: Placement, speaker: "_Speaker") -> bool:
+    """Compare this node's rails with the others'; False when a strict step must not start."""
+    from slurmkit.launch.rails import RailsError  # noqa: PLC0415 (several nodes only)
+    from slurmkit.topology.affinity_rails import node_rails  # noqa: PLC0415
+
+    try:
+        if place.local_rank == 0:
+            # NICs follow from the GPUs alone, whatever the masks are.
+            lines = plan_ranks(node.topology, node.request.replace(policy="none"))
+            exchange.publish(node_rails(node.topology, lines))
+        return exchange.agree()
+    except RailsError as error:
+        speaker.say_of_step(error.message, error.hint)
+    except AffinityError as error:
+        speaker.say(error.expected, error.found, error.hint, who=error.who)
+    return False
 
 
 def _apply(plan: RankPlan) -> list[tuple[str, str]]:
@@ -157,17 +181,24 @@ class _Speaker:
     def __init__(self, env: dict[str, str], place: Placement, mode: str) -> None:
         self._place = place
         self._mode = mode
-        self._host = _host(env)
+        self._host = host_of(env)
 
-    def say(self, expected: str, found: str, hint: str = "", *, mine: bool = False) -> None:
-        if not mine and self._place.local_rank != 0:
-            return
-        kind = "error" if self._mode == "strict" else "warning"
-        tail = f"; {hint}" if hint else ""
-        self._write(f"{kind}: affinity: {self._who()}: expected {expected}, found {found}{tail}")
+    def say(
+        self, expected: str, found: str, hint: str = "", *, who: str = "", mine: bool = False
+    ) -> None:
+        if mine or self._place.local_rank == 0:
+            self._say(f"{who or self._who()}: expected {expected}, found {found}", hint)
+
+    def say_of_step(self, text: str, hint: str) -> None:
+        if self._place.local_rank == 0:
+            self._say(f"{self._who()}: {text}", hint)
 
     def note(self, text: str) -> None:
         self._write(f"warning: affinity: {self._who()}: {text}")
+
+    def _say(self, text: str, hint: str) -> None:
+        kind = "error" if self._mode == "strict" else "warning"
+        self._write(f"{kind}: affinity: {text}{f'; {hint}' if hint else ''}")
 
     def _who(self) -> str:
         return f"{self._host}: rank {self._place.rank} (local rank {self._place.local_rank})"
@@ -176,89 +207,6 @@ class _Speaker:
         os.write(2, f"slurmkit: {line}\n".encode("utf-8", "surrogateescape"))
 
 
-def _topology(env: dict[str, str]) -> Topology:
-    path = env.get("SLURMKIT_TOPOLOGY")
-    if path:
-        return _from_file(path).replace(host=_host(env))
-    from slurmkit.topology.discover import discover  # noqa: PLC0415 (a file may take its place)
-
-    return discover().replace(host=_host(env))
-
-
-def _from_file(path: str) -> Topology:
-    """Read the file of SLURMKIT_TOPOLOGY; JSON without the readers of the other formats."""
-    import json  # noqa: PLC0415
-
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 (no pathlib: every rank runs this)
-            data = file.read()
-    except OSError as error:
-        raise wrong(f"cannot read SLURMKIT_TOPOLOGY={path}: {error.strerror}") from error
-    if data.lstrip()[:1] == b"{":
-        from slurmkit.topology.export_json import from_json  # noqa: PLC0415
-
-        try:
-            return from_json(json.loads(data))
-        except ValueError as error:
-            raise wrong(f"SLURMKIT_TOPOLOGY={path} is not JSON: {error}") from error
-    from pathlib import Path  # noqa: PLC0415
-
-    from slurmkit.topology.load import load_topology  # noqa: PLC0415
-
-    return load_topology(Path(path))
-
-
-def _host(env: dict[str, str]) -> str:
-    return env.get("SLURMD_NODENAME") or os.uname().nodename
-
-
-def _tokens(env: dict[str, str]) -> tuple[str, ...] | None:
-    visible = env.get("CUDA_VISIBLE_DEVICES")
-    return None if visible is None else tuple(visible.split(","))
-
-
-def _gpus_of_step(env: dict[str, str]) -> tuple[int, ...] | None:
-    """Return the GPUs that Slurm says it gave, by its own numbers (srun(1))."""
-    text = env.get("SLURM_STEP_GPUS") or env.get("SLURM_JOB_GPUS") or ""
-    numbers = text.split(",")
-    if not all(number.isascii() and number.isdigit() for number in numbers):
-        return None
-    return tuple(int(number) for number in numbers)
-
-
-def _without_gpus(env: dict[str, str]) -> bool:
-    """Whether Slurm gave the step no GPU: then its ranks are not for the GPUs that the node has.
-
-    Where the site has GPUs that Slurm does not know (no gres.conf), CUDA_VISIBLE_DEVICES tells.
-    """
-    given = ("CUDA_VISIBLE_DEVICES", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE")
-    return "SLURM_JOB_ID" in env and not any(name in env for name in given)
-
-
-def _hides_peers(request: Request, num_visible: int) -> bool:
-    return num_visible == 1 and len(request.gpus_allowed or ()) >= request.num_ranks
-
-
-def _with_mig(topology: Topology, request: Request) -> Topology:
-    """Ask NVML where CUDA_VISIBLE_DEVICES names what the kernel's own files do not tell."""
-    tokens = request.gpus_visible or ()
-    unknown_uuid = any(t.startswith("GPU-") for t in tokens) and not any(
-        gpu.uuid for gpu in topology.gpus
-    )
-    unknown_mig = any(t.startswith("MIG-") and not t.startswith("MIG-GPU-") for t in tokens)
-    if topology.source != "sysfs" or not (unknown_uuid or unknown_mig):
-        return topology
-    from slurmkit.topology.nvml import add_nvml  # noqa: PLC0415 (loading the driver takes long)
-
-    return add_nvml(topology)
-
-
-def _socket_interfaces(env: dict[str, str], place: Placement) -> tuple[str, ...]:
-    """Return the interface that leads to MASTER_ADDR, over which the ranks must meet anyhow."""
-    address = env.get("MASTER_ADDR", "")
-    if (place.num_nodes or 1) == 1 or not address:
-        return ()
-    from slurmkit.launch.interface import interface_to  # noqa: PLC0415
-
-    name = interface_to(address)
-    return (name,) if name else ()
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from slurmkit.launch.rails import Exchange

@@ -44,7 +44,7 @@ def main(args: list[str]) -> int:
         env |= place_variables(place, env, per_node)
         if env.get("SLURMKIT_HOOKS") or env.get("SLURMKIT_MIN_FREE"):
             _call_hooks(env, place)
-        if not _bound(env, place, per_node):
+        if not _bound(env, place, per_node, program[0]):
             return 1
     except _slurmkit_error() as error:
         if rank_of(env) in (None, 0) or _only_others_know(error, env):
@@ -128,13 +128,13 @@ def place_variables(place: Placement, env: dict[str, str], per_node: bool) -> di
     return values
 
 
-def _bound(env: dict[str, str], place: Placement, per_node: bool) -> bool:
+def _bound(env: dict[str, str], place: Placement, per_node: bool, program: str) -> bool:
     """Whether the task may start: bound as SLURMKIT_AFFINITY says, or not asked to be."""
     if env.get("SLURMKIT_AFFINITY", "off") == "off":
         return True
     from slurmkit.launch.affinity import bind  # noqa: PLC0415 (costs nothing where it is off)
 
-    return bind(env, place, per_node)
+    return bind(env, place, per_node, program)
 
 
 def _call_hooks(env: dict[str, str], place: Placement) -> None:

@@ -40,12 +40,12 @@ def resolve(place: Placement, env: dict[str, str]) -> tuple[str, str] | None:
         return _choose(env)
     if not key:
         return None
-    path = os.path.join(_folder(env), key)  # noqa: PTH118 (no pathlib: every rank runs this)
+    path = os.path.join(folder_of(env), key)  # noqa: PTH118 (no pathlib: every rank runs this)
     if place.rank == 0:
         address, port = _choose(env)
         publish(path, address, port)
         return address, port
-    return await_published(path, first_host(env.get("SLURM_STEP_NODELIST", "")), _timeout_s(env))
+    return await_published(path, first_host(env.get("SLURM_STEP_NODELIST", "")), timeout_s(env))
 
 
 def _given(place: Placement, env: dict[str, str]) -> tuple[str, str] | None:
@@ -132,7 +132,7 @@ def step_key(env: dict[str, str]) -> str:
     return "_".join(parts).replace("/", "-")
 
 
-def _folder(env: dict[str, str]) -> str:
+def folder_of(env: dict[str, str]) -> str:
     """Return the folder to publish in: the run's, else one of the user's own."""
     join = os.path.join
     run_dir = env.get("SLURMKIT_RUN_DIR")
@@ -147,7 +147,8 @@ def _folder(env: dict[str, str]) -> str:
     return join(cache, "slurmkit", "rendezvous")
 
 
-def _timeout_s(env: dict[str, str]) -> float:
+def timeout_s(env: dict[str, str]) -> float:
+    """Return how long the ranks of a step wait for each other, seconds."""
     text = env.get("SLURMKIT_RENDEZVOUS_TIMEOUT_S", "")
     try:
         return float(text) if text else _TIMEOUT_S
@@ -168,6 +169,11 @@ def publish(path: str, address: str, port: str) -> None:
             f"rank 0 cannot publish its address in {folder}: {error.strerror}",
             "set SLURMKIT_RENDEZVOUS_DIR to a writable folder that all nodes share",
         ) from error
+    sweep(folder)
+
+
+def sweep(folder: str) -> None:
+    """Remove what other steps left there days ago."""
     oldest = time.time() - _STALE_S
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -189,27 +195,42 @@ def await_published(path: str, host: str, timeout_s: float) -> tuple[str, str]:
     Raises:
         SlurmkitError: nothing was there in time.
     """
+    text = await_text(path, timeout_s)
+    if text:
+        address, port = text.split()
+        return address, port
+    from slurmkit.errors import SlurmkitError  # noqa: PLC0415
+
+    raise SlurmkitError(
+        f"rank 0 on {host or 'its host'} published no address in {path} within "
+        f"{timeout_s:g} s (looked from {os.uname().nodename})",
+        hint="see whether rank 0 started, and whether both hosts share that folder; "
+        "SLURMKIT_RENDEZVOUS_DIR names another",
+    )
+
+
+def await_text(path: str, timeout_s: float) -> str:
+    """Return a file's text as soon as it is there; empty when it was not in time."""
+    for _ in pauses(timeout_s):
+        if text := read_text(path):
+            return text
+    return ""
+
+
+def pauses(timeout_s: float) -> "Iterator[None]":
+    """Yield, with longer and longer pauses, until the time is over; once more at its end."""
     deadline = time.monotonic() + timeout_s
     pause_s = 0.01
     while True:
-        text = _read(path)
-        if text:
-            address, port = text.split()
-            return address, port
-        if time.monotonic() > deadline:
-            from slurmkit.errors import SlurmkitError  # noqa: PLC0415
-
-            raise SlurmkitError(
-                f"rank 0 on {host or 'its host'} published no address in {path} within "
-                f"{timeout_s:g} s (looked from {os.uname().nodename})",
-                hint="see whether rank 0 started, and whether both hosts share that folder; "
-                "SLURMKIT_RENDEZVOUS_DIR names another",
-            )
+        late = time.monotonic() > deadline
+        yield
+        if late:
+            return
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.5, 1.0)
 
 
-def _read(path: str) -> str:
+def read_text(path: str) -> str:
     """Return the file's text; empty when it is not there yet."""
     try:
         # An NFS client believes for up to a minute that a missing name is missing; opening the
@@ -219,6 +240,11 @@ def _read(path: str) -> str:
     except FileNotFoundError:
         return ""
     try:
-        return os.read(descriptor, 4096).decode()
+        return os.read(descriptor, 65536).decode()
     finally:
         os.close(descriptor)
+
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator

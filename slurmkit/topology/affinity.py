@@ -7,11 +7,11 @@ plan by itself and takes its own line; nobody has to agree with anybody.
 from slurmkit.topology.affinity_cores import Cores, cores_of_ranks, memory_of_rank
 from slurmkit.topology.affinity_env import environment
 from slurmkit.topology.affinity_gpus import gpus_of_ranks
-from slurmkit.topology.affinity_nics import Nics, check_rails, nics_of_ranks, rails
+from slurmkit.topology.affinity_nics import Nics, nics_of_ranks, rails
 from slurmkit.topology.affinity_values import AffinityError, RankPlan, Request, check_request
 from slurmkit.topology.model import Gpu, Topology
 
-__all__ = ["AffinityError", "RankPlan", "Request", "check_rails", "plan_ranks", "rails"]
+__all__ = ["AffinityError", "RankPlan", "Request", "plan_ranks", "rails"]
 
 
 def plan_ranks(topology: Topology, request: Request) -> list[RankPlan]:

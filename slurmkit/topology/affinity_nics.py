@@ -6,7 +6,6 @@ order, so that no NIC serves two GPUs while another stands idle.
 """
 
 from slurmkit.record import Record
-from slurmkit.topology.affinity_values import RankPlan, infeasible
 from slurmkit.topology.distance import distance, distance_rank, nics_by_distance
 from slurmkit.topology.model import Gpu, Nic, Topology
 
@@ -75,48 +74,6 @@ def rails(topology: Topology) -> dict[str, tuple[int, int]]:
         for plane, nic in enumerate(nics):
             found.setdefault(nic.name, (index, plane))
     return found
-
-
-def check_rails(
-    nodes: "Sequence[tuple[Topology, Sequence[RankPlan]]]",
-    wiring: "Mapping[str, Mapping[str, int]] | None" = None,
-) -> None:
-    """Check that local rank i has its NICs on the same rails on all nodes.
-
-    Names do not matter: mlx5_3 of one node may face mlx5_4 of another.
-
-    Args:
-        nodes: every node with its plan.
-        wiring: rails by host and NIC where the site knows them; others follow `rails`.
-
-    Raises:
-        AffinityError: two nodes differ; it names both, the rank, and the NICs.
-    """
-    first: list[tuple[str, RankPlan, tuple[int, ...]]] = []
-    for position, (topology, plans) in enumerate(nodes):
-        known = (wiring or {}).get(topology.host) or {
-            name: rail for name, (rail, _) in rails(topology).items()
-        }
-        here = [
-            (topology.host, plan, tuple(known.get(nic.name, -1) for nic in plan.nics))
-            for plan in plans
-        ]
-        if position == 0:
-            first = here
-        for (host, plan, expected), (other, found_plan, found) in zip(first, here, strict=False):
-            if expected != found:
-                raise infeasible(
-                    f"{host} and {other}",
-                    plan.local_rank,
-                    f"NICs on the same rails on both hosts ({_on(plan, expected)} on {host})",
-                    f"{_on(found_plan, found)} on {other}",
-                    "Compare CUDA_VISIBLE_DEVICES and the states of the ports on both hosts.",
-                )
-
-
-def _on(plan: RankPlan, rails_: tuple[int, ...]) -> str:
-    pairs = zip(plan.nics, rails_, strict=True)
-    return ", ".join(f"{nic.name} on rail {rail}" for nic, rail in pairs) or "no NIC"
 
 
 def _nearest(topology: Topology, gpu: Gpu, usable: list[Nic]) -> list[Nic]:
@@ -191,8 +148,3 @@ def _of_nodes(topology: Topology, numa: list[tuple[int, ...]]) -> list[Nics]:
         nics = [by_name[name] for name in key]
         result.append(Nics(_share(nics, sharing.index(rank), len(sharing))))
     return result
-
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence

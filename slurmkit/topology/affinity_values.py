@@ -19,12 +19,14 @@ class AffinityError(SlurmkitError):
     """No plan keeps all that was asked for, or two nodes' plans do not fit together.
 
     Attributes:
+        who: the host or hosts, and the local rank where it is about one.
         expected: what the rules ask for.
         found: what there is.
     """
 
     def __init__(self, who: str, expected: str, found: str, *, hint: str = "") -> None:
         super().__init__(f"affinity: {who}: expected {expected}, found {found}", hint=hint)
+        self.who = who
         self.expected = expected
         self.found = found
 
