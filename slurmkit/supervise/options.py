@@ -122,14 +122,17 @@ def _preflight(options: Options, text: str) -> Options:
 
 
 def _hang(options: Options, text: str) -> Options:
-    if text == "auto" or text == "off":  # noqa: PLR1714 (so that the type is narrowed)
-        return replace(options, hang=text)
+    if text == "auto":
+        return replace(options, hang="auto")
+    if text == "off":
+        return replace(options, hang="off")
     try:
         limit_s = parse_duration_s(text)
     except ValueError:
         raise UsageError(f"--hang {text!r}: write auto, off or a duration such as 10m") from None
-    hang: Hang = "off" if limit_s is None else float(limit_s)
-    return replace(options, hang=hang)
+    if limit_s is None:
+        return replace(options, hang="off")
+    return replace(options, hang=float(limit_s))
 
 
 def _heartbeat(options: Options, text: str) -> Options:
