@@ -123,22 +123,30 @@ def json_page() -> str:
     return "\n".join(parts)
 
 
-_LATER = """
-!!! note "Read and validated today, with little effect"
-    [Architecture](../explanation/architecture.md#planned-rooms) says what it does so far.
-"""
+# What the table of keys cannot say, behind the heading of a section.
+_MORE = {
+    "checkpoint": """
+`checkpoint: true` takes every default, and `checkpoint: 10m` only says how often. The section
+tells the ranks, by [variables](environment.md#checkpoints), where and how often to save; the
+program saves with `slurmkit.train`, or by its own means.
+""",
+    "resilience": """
+`resilience: true` takes every default, and a list such as `[spare, successor, requeue]` is
+`on_node_failure` and `then` in one.
+""",
+}
 
 
 def job_page() -> str:
-    """Return the page of job.yaml, with a note at the sections whose behaviour is still to come."""
+    """Return the page of job.yaml, with more than its models say about some sections."""
     from slurmkit.spec.reference import markdown  # noqa: PLC0415
 
     text = str(markdown())
-    for section in ("checkpoint", "resilience"):
+    for section, more in _MORE.items():
         heading = f"## `{section}`\n"
         if heading not in text:
             raise SystemExit(f"job.yaml has no section {section!r} any more")
-        text = text.replace(heading, heading + _LATER)
+        text = text.replace(heading, heading + more)
     return text
 
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 
 from slurmkit.plan.inputs import Inputs
 from slurmkit.plan.model import Directive, Shape, Sweep
+from slurmkit.plan.recovery import recovery_directives
 from slurmkit.plan.shape import choose_partition, choose_time, started_per_node
 from slurmkit.spec.models import is_job_id
 from slurmkit.units import format_size_mib, format_slurm_time, parse_duration_s, parse_size_mib
 
 # sbatch(1), --dependency, by the words of the job file.
 _CONDITIONS = {"ok": "afterok", "any": "afterany", "notok": "afternotok", "start": "after"}
-_NEED_SURVIVORS = frozenset({"spare", "shrink", "successor"})
 
 
 def choose_directives(inputs: Inputs, shape: Shape, sweep: Sweep | None) -> tuple[Directive, ...]:
@@ -21,7 +21,7 @@ def choose_directives(inputs: Inputs, shape: Shape, sweep: Sweep | None) -> tupl
         *_places(inputs),
         *_array(inputs, sweep),
         *_dependencies(dependencies(inputs)),
-        *_recovery(inputs),
+        *recovery_directives(inputs),
         *_log(inputs, is_array=bool(sweep or inputs.spec.array)),
         *_extra(inputs, "site.sbatch", inputs.site.sbatch),
         *_extra(inputs, "sbatch", inputs.spec.sbatch),
@@ -44,16 +44,6 @@ def unresolved(inputs: Inputs) -> tuple[str, ...]:
         for after in inputs.spec.after
         if not is_job_id(after.run)
     )
-
-
-def wants_warning(inputs: Inputs) -> bool:
-    """Tell whether the program is told before its time ends.
-
-    A program that does not expect the signal dies of it, so only jobs that say that they save
-    checkpoints or recover get it.
-    """
-    says_so = inputs.spec.checkpoint is not None or inputs.spec.resilience is not None
-    return says_so and inputs.site.signal.lead_s > 0
 
 
 def _sizes(inputs: Inputs, shape: Shape) -> Iterator[Directive]:
@@ -130,31 +120,6 @@ def _dependencies(pairs: Sequence[tuple[str, str]]) -> Iterator[Directive]:
         value = ",".join(":".join((condition, *jobs)) for condition, jobs in ids.items())
         yield Directive("--dependency", value)
         yield Directive("--kill-on-invalid-dep", "yes", "instead of waiting for ever")
-
-
-def _recovery(inputs: Inputs) -> Iterator[Directive]:
-    resilience, signal = inputs.spec.resilience, inputs.site.signal
-    actions = [resilience.on_node_failure, *resilience.then] if resilience is not None else []
-    if actions[:1] == ["stop"]:
-        yield Directive("--no-requeue")
-    else:
-        yield Directive("--requeue", None, "start again when a node fails")
-    if not inputs.context.portable and _NEED_SURVIVORS.intersection(actions):
-        yield Directive("--no-kill", None, "the supervisor goes on with the nodes that are left")
-    if wants_warning(inputs):
-        # The supervisor takes the place of the batch shell, gets the signal and passes it on to the
-        # ranks. Without it Slurm has to tell the ranks itself, which it does not do with "B:".
-        target = "" if inputs.context.portable else "B:"
-        value = f"{target}{signal.name}@{_lead_s(inputs)}"
-        yield Directive("--signal", value, "time to save a checkpoint")
-
-
-def _lead_s(inputs: Inputs) -> int:
-    """Return the seconds between warning and end: at most half of a short job's time."""
-    time = choose_time(inputs)
-    limit_s = parse_duration_s(time) if time is not None else None
-    lead_s = inputs.site.signal.lead_s
-    return lead_s if limit_s is None else min(lead_s, limit_s // 2)
 
 
 def _log(inputs: Inputs, *, is_array: bool) -> Iterator[Directive]:

@@ -138,6 +138,46 @@ class Sweep(NamedTuple):
         }
 
 
+class Checkpoints(NamedTuple):
+    """Where, how often and how the program saves; see ``checkpoint`` in job.yaml.
+
+    Attributes:
+        dir: absolute, or relative to the element's part of the run directory.
+        every: ``auto``, seconds as ``600s``, or steps as ``100``.
+        keep: committed checkpoints that are kept.
+        asynchronous: whether saving goes on beside the training.
+        levels: where copies go, fastest first.
+        local_dir: folder of each node for the node-local levels; None when none is used.
+    """
+
+    dir: Word
+    every: str
+    keep: int
+    asynchronous: bool
+    levels: tuple[str, ...]
+    local_dir: Word | None
+
+
+class Recovery(NamedTuple):
+    """What the supervisor does about failures; see ``resilience`` in job.yaml.
+
+    Attributes:
+        actions: what to try after a node failure, in order.
+        min_nodes: fewest nodes that ``shrink`` goes on with; None without it.
+        max_restarts: restarts without progress before giving up.
+        heartbeat_s: seconds between a node's signs of life, as text.
+        hang: ``auto``, ``off`` or the longest step as ``600s``.
+        preflight: ``off``, ``quick`` or ``full``.
+    """
+
+    actions: tuple[str, ...]
+    min_nodes: int | None
+    max_restarts: int
+    heartbeat_s: str
+    hang: str
+    preflight: str
+
+
 class Step(NamedTuple):
     """The job step that runs the program.
 
@@ -191,6 +231,8 @@ class Plan(NamedTuple):
         workdir: folder that the program runs in.
         secrets: names of variables whose values never stand in the script.
         warning_signal: name of the signal that announces the end of the time; empty for none.
+        checkpoints: where, how often and how the program saves; None when nothing is said of it.
+        recovery: what the supervisor does about failures; None when it only watches.
         notes: what the reader of the script has to know or do.
     """
 
@@ -211,6 +253,8 @@ class Plan(NamedTuple):
     secrets: tuple[str, ...]
     warning_signal: str
     step: Step
+    checkpoints: Checkpoints | None = None
+    recovery: Recovery | None = None
     notes: tuple[str, ...] = ()
     version: int = PLAN_VERSION
 

@@ -4,10 +4,16 @@ from typing import TYPE_CHECKING
 
 from slurmkit.errors import InvalidInputError
 from slurmkit.plan.container import choose_container
-from slurmkit.plan.directives import choose_directives, unresolved, wants_warning
+from slurmkit.plan.directives import choose_directives, unresolved
 from slurmkit.plan.environment import check_secrets, choose_env
 from slurmkit.plan.inputs import Context, Inputs
 from slurmkit.plan.model import Modules, Plan, Software, Sweep
+from slurmkit.plan.recovery import (
+    choose_checkpoints,
+    choose_recovery,
+    recovery_notes,
+    wants_warning,
+)
 from slurmkit.plan.shape import choose_shape
 from slurmkit.plan.step import choose_step
 from slurmkit.plan.words import literal, path_word, sweep_variable
@@ -39,6 +45,7 @@ def make_plan(spec: JobSpec, site: Site, limits: "Limits | None", context: Conte
     sweep = _sweep(spec)
     workdir = path_word(spec.launch.workdir or ".", context.base_dir)
     variables = [name for name, _ in env] + [name for name, _ in (sweep.axes if sweep else ())]
+    checkpoints = choose_checkpoints(inputs)
     container = choose_container(inputs, shape, workdir, variables)
     plan = Plan(
         name=spec.name,
@@ -58,7 +65,9 @@ def make_plan(spec: JobSpec, site: Site, limits: "Limits | None", context: Conte
         secrets=tuple(secret.name for secret in spec.secrets),
         warning_signal=site.signal.name if wants_warning(inputs) else "",
         step=choose_step(inputs, shape, container),
-        notes=unresolved(inputs),
+        checkpoints=checkpoints,
+        recovery=choose_recovery(inputs),
+        notes=(*unresolved(inputs), *recovery_notes(inputs)),
     )
     if inputs.problems:
         raise InvalidInputError(inputs.problems)

@@ -13,7 +13,7 @@ def choose_shape(inputs: Inputs) -> Shape:
     cpus = resources.cpus_per_task or _share_of_cpus(inputs, gpus) // tasks
     return Shape(
         num_nodes=resources.nodes,
-        num_spares=resources.spares,
+        num_spares=0 if inputs.context.portable else resources.spares,
         tasks_per_node=tasks,
         cpus_per_task=max(1, cpus),
         gpus_per_node=gpus,

@@ -7,6 +7,7 @@ from collections.abc import Container
 from slurmkit.plan.model import Variable, Word
 
 _REFERENCE = re.compile(r"\{sweep\.([^{}]*)\}")
+_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
 
 
 def path_word(path: str, base_dir: str) -> Word:
@@ -14,6 +15,18 @@ def path_word(path: str, base_dir: str) -> Word:
     if path == "~" or path.startswith("~/"):
         return (Variable("HOME"), path[1:]) if path[1:] else (Variable("HOME"),)
     return (posixpath.normpath(posixpath.join(base_dir, path)),)
+
+
+def variables_word(path: str) -> Word:
+    """Return an absolute path in which ``$NAME`` and ``~`` are expanded where the job runs."""
+    parts: list[Word | str] = []
+    end = 0
+    for match in _VARIABLE.finditer(path):
+        parts += [path[end : match.start()], (Variable(match[1] or match[2]),)]
+        end = match.end()
+    if not parts:
+        return path_word(path, "/")
+    return tuple(part for part in join_word(*parts, path[end:]) if part != "")
 
 
 def join_word(*parts: Word | str) -> Word:

@@ -34,6 +34,7 @@ EXAMPLES: dict[str, object] = {
     "signal.name": "USR1",
     "signal.lead_s": 300,
     "sbatch_from_compute_nodes": True,
+    "local_dir": "/scratch/$USER",
     "mpi": "pmix",
     "sbatch": ["--mail-type=FAIL"],
 }

@@ -87,8 +87,15 @@ class Site(Section):
     signal: Signals = Field(
         default_factory=Signals, description="How jobs are warned before their time ends."
     )
-    sbatch_from_compute_nodes: bool = Field(
-        False, description="Whether a job may submit its successor."
+    sbatch_from_compute_nodes: bool | None = Field(
+        None,
+        description="Whether a job may submit its successor. Default: it tries, and goes on"
+        " to its next action where Slurm refuses.",
+    )
+    local_dir: Line | None = Field(
+        None,
+        description="Folder on each node's own disk, such as /scratch/$USER, for checkpoints of"
+        " level nvme. Default: /tmp.",
     )
     mpi: Literal["auto", "pmix", "pmi2", "none"] = Field(
         "auto", description="Slurm MPI plugin for srun."

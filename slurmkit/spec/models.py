@@ -6,7 +6,9 @@ from pydantic import BeforeValidator, Field
 
 from slurmkit.spec.values import (
     ARRAY_SHORT,
+    CHECKPOINT_SHORT,
     NAME_SHORT,
+    RESILIENCE_SHORT,
     SWEEP_SHORT,
     TEXT_SHORT,
     Every,
@@ -20,10 +22,12 @@ from slurmkit.spec.values import (
     after_runs,
     array_indices,
     array_text,
+    checkpoint_every,
     gpu_count,
     gpu_type,
     is_job_id,
     list_of_one,
+    resilience_actions,
     secret_names,
     sweep_matrix,
 )
@@ -155,12 +159,19 @@ class After(Section):
 class Checkpoint(Section):
     """Where, how often and how checkpoints are kept."""
 
-    dir: Line = Field("checkpoints", description="Folder, relative to the run directory.")
-    every: Every = Field("auto", description="auto, a duration (10m) or a count of steps.")
+    dir: Line = Field(
+        "checkpoints",
+        description="Folder, relative to the run directory; elements of an array have one each.",
+    )
+    every: Every = Field(
+        "auto", description="auto (from cost and failures), a duration (10m) or 100 steps."
+    )
     keep: Positive = Field(3, description="Committed checkpoints that are kept.")
     async_: bool = Field(True, alias="async", description="Save beside the training, not instead.")
     levels: list[Literal["nvme", "partner", "shared"]] = Field(
-        default=["shared"], description="Storage levels, fastest first."
+        default=["shared"],
+        min_length=1,
+        description="Storage levels, fastest first; the last is shared.",
     )
 
 
@@ -172,11 +183,16 @@ class Resilience(Section):
 
     on_node_failure: OnNodeFailure = Field("requeue", description="First thing to try.")
     then: list[OnNodeFailure] = Field(default=[], description="What to try after that, in order.")
+    min_nodes: Positive | None = Field(
+        None, description="Fewest nodes that shrink goes on with. Default: 1."
+    )
     heartbeat_s: float = Field(
         1.0, gt=0, allow_inf_nan=False, description="Seconds between signs of life of a node."
     )
     max_restarts: int = Field(5, ge=0, description="Restarts without progress before giving up.")
-    hang: Hang = Field("auto", description="auto, off, or the longest step to wait for (10m).")
+    hang: Hang = Field(
+        "auto", description="auto (learned), off, or the longest step to wait for (10m)."
+    )
     preflight: Literal["off", "quick", "full"] = Field("quick", description="Checks before start.")
 
 
@@ -219,12 +235,12 @@ class JobSpec(Section):
         BeforeValidator(after_runs),
         Form(single=True),
     ] = Field(default=[], description="Runs or jobs that must come first.")
-    checkpoint: Checkpoint | None = Field(
-        None, description="Where, how often and how checkpoints are kept."
-    )
-    resilience: Resilience | None = Field(
-        None, description="What happens when a node, a rank or the network fails."
-    )
+    checkpoint: Annotated[
+        Checkpoint | None, BeforeValidator(checkpoint_every), Form(short=CHECKPOINT_SHORT)
+    ] = Field(None, description="Where, how often and how checkpoints are kept.")
+    resilience: Annotated[
+        Resilience | None, BeforeValidator(resilience_actions), Form(short=RESILIENCE_SHORT)
+    ] = Field(None, description="What happens when a node, a rank or the network fails.")
     affinity: Annotated[
         Affinity | None,
         BeforeValidator(affinity_mode),

@@ -7,6 +7,7 @@ from slurmkit.errors import Problem
 from slurmkit.reserved import refused_option
 from slurmkit.spec.finding import Finding
 from slurmkit.spec.models import LAUNCHERS, JobSpec, gpu_count
+from slurmkit.spec.rules_recovery import RECOVERY_RULES
 from slurmkit.spec.rules_values import VALUE_RULES
 from slurmkit.yamlfile.nodes import SourceMap, by_place
 
@@ -154,41 +155,6 @@ def _after(spec: JobSpec) -> Iterator[Finding]:
             )
 
 
-def _recovery(spec: JobSpec) -> Iterator[Finding]:
-    spares = spec.resources.spares
-    if spec.resilience is None:
-        if spares:
-            yield Finding(
-                "nothing uses the spare nodes",
-                "resources.spares",
-                "Add resilience with on_node_failure: spare.",
-                warning=True,
-            )
-        return
-    steps = [spec.resilience.on_node_failure, *spec.resilience.then]
-    keys = ["on_node_failure", *(f"then.{index}" for index in range(len(steps)))]
-    if "spare" in steps and not spares:
-        yield Finding(
-            "there is no spare node to take over",
-            f"resilience.{keys[steps.index('spare')]}",
-            "Set resources.spares, or choose another action.",
-        )
-    if spares and "spare" not in steps:
-        yield Finding(
-            "nothing uses the spare nodes",
-            "resources.spares",
-            "Set resilience.on_node_failure: spare.",
-            warning=True,
-        )
-    if "stop" in steps[:-1]:
-        place = steps.index("stop")
-        yield Finding(
-            f"nothing comes after stop, so {steps[place + 1]} is never tried",
-            f"resilience.{keys[place + 1]}",
-            "Put stop last.",
-        )
-
-
 def _directives(spec: JobSpec) -> Iterator[Finding]:
     has_gpus = gpu_count(spec.resources.gpus_per_node) > 0
     for index, line in enumerate(spec.sbatch):
@@ -206,7 +172,7 @@ RULES: tuple[Callable[[JobSpec], Iterator[Finding]], ...] = (
     _hosts,
     _software,
     _after,
-    _recovery,
+    *RECOVERY_RULES,
     _directives,
     *VALUE_RULES,
 )

@@ -25,7 +25,7 @@ _ARRAY = re.compile(rf"(?P<indices>{_INDICES})(?:%(?P<limit>[1-9]\d*))?", re.ASC
 NAME_PATTERN = r"(?!\d+(_\d+)?$)[^\-./\s\x00-\x1f\x7f][^/\x00-\x1f\x7f]*"
 _GPUS = re.compile(r"(?:(?P<type>[A-Za-z][\w.-]*):)?(?P<count>\d+)", re.ASCII)
 _JOB_ID = re.compile(r"\d+(?:_\d+)?", re.ASCII)
-_STEPS = re.compile(r"[1-9]\d*", re.ASCII)
+_STEPS = re.compile(r"(?P<count>[1-9]\d*)(?: ?steps?)?", re.ASCII)
 
 
 def _memory(value: str | int) -> str | int:
@@ -79,7 +79,8 @@ def _every(value: str | int) -> str | int:
         return value
     if isinstance(value, int):
         raise ValueError(f"{value} is no count of steps; it must be at least 1")
-    parse_duration_s(value)
+    if parse_duration_s(value) is None:
+        raise ValueError(f"{value!r} is never; leave the section out to save no checkpoints")
     return value
 
 
@@ -103,6 +104,28 @@ def list_of_one(value: Any) -> Any:
 def affinity_mode(value: Any) -> Any:
     """Accept the mode alone."""
     return {"mode": value} if isinstance(value, str) else value
+
+
+def checkpoint_every(value: Any) -> Any:
+    """Accept ``true`` for all defaults, ``false`` for none, and how often alone."""
+    if value in (True, "true"):
+        return {}
+    if value in (False, "false"):
+        return None
+    return {"every": value} if isinstance(value, (str, int)) else value
+
+
+def resilience_actions(value: Any) -> Any:
+    """Accept ``true`` and ``false`` as above, one action, and a list of them in their order."""
+    if value in (True, "true"):
+        return {}
+    if value in (False, "false"):
+        return None
+    if isinstance(value, str):
+        return {"on_node_failure": value}
+    if isinstance(value, list) and value:
+        return {"on_node_failure": value[0], "then": value[1:]}
+    return value
 
 
 def sweep_matrix(value: Any) -> Any:
@@ -146,6 +169,16 @@ def gpu_type(gpus: str | int) -> str:
     return str(gpus).rpartition(":")[0]
 
 
+def every_text(every: str | int) -> str:
+    """Return how often to save in one form: ``auto``, seconds as ``600s``, or steps as ``100``."""
+    text = str(every)
+    if text == "auto":
+        return text
+    if match := _STEPS.fullmatch(text):
+        return match["count"]
+    return f"{parse_duration_s(text)}s"
+
+
 def is_job_id(text: str | int) -> bool:
     """Tell a Slurm job id (``123``, ``123_4``) from the name of a run."""
     return _JOB_ID.fullmatch(str(text)) is not None
@@ -171,6 +204,12 @@ SWEEP_SHORT = {
     "properties": {"limit": {"type": ["integer", "null"], "minimum": 1}, "matrix": False},
     "propertyNames": {"pattern": f"^(?:{ENV_NAME_PATTERN})$"},
     "additionalProperties": {"type": "array", "items": TEXT_SHORT, "minItems": 1},
+}
+CHECKPOINT_SHORT = {"type": ["string", "integer", "boolean"]}
+RESILIENCE_SHORT = {
+    "type": ["string", "boolean", "array"],
+    "items": {"type": "string"},
+    "minItems": 1,
 }
 HOSTS_SHORT = {"type": "array", "items": TEXT_SHORT, "minItems": 1}
 
@@ -200,7 +239,11 @@ Indices = Annotated[
 Every = Annotated[
     str | int,
     AfterValidator(_every),
-    Form("auto, a duration such as 10m or a count of steps", f"auto|{DURATION_PATTERN}", 1),
+    Form(
+        "auto, a duration such as 10m, or a count of steps such as 100 steps",
+        rf"auto|[1-9]\d* ?steps?|(?![UuIi]){DURATION_PATTERN}",
+        1,
+    ),
 ]
 Hang = Annotated[
     str | int,

@@ -50,7 +50,8 @@ _FORMS: dict[str, dict[str, Any]] = {
 _RICH = {
     "env": {"A": "a b", "QUOTES": 'it\'s "$5" `id` \\', "LINES_": "1\n2\r3"},
     "secrets": ["HF_TOKEN"],
-    "checkpoint": {},
+    "checkpoint": {"levels": ["nvme", "shared"]},
+    "resilience": ["shrink", "successor", "requeue"],
 }
 
 

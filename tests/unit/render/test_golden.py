@@ -53,6 +53,60 @@ CASES = [
         _SITE,
     ),
     Case(
+        "torch-recovery",
+        {
+            "resources": {"nodes": 4, "gpus_per_node": 8, "spares": 1, "time": "1d"},
+            "launch": {"kind": "torch", "command": _TRAIN},
+            "checkpoint": {
+                "dir": "ckpt",
+                "every": "10m",
+                "keep": 5,
+                "async": False,
+                "levels": ["nvme", "shared"],
+            },
+            "resilience": {
+                "on_node_failure": "spare",
+                "then": ["shrink", "successor", "requeue"],
+                "min_nodes": 2,
+                "heartbeat_s": 0.5,
+                "max_restarts": 3,
+                "hang": "30m",
+                "preflight": "full",
+            },
+        },
+        {"local_dir": "/scratch/${USER}/tmp"},
+    ),
+    Case(
+        "torch-recovery-array",
+        {
+            "resources": {"nodes": 2, "gpus_per_node": 8},
+            "launch": {"kind": "torch", "launcher": "torchrun", "command": _TRAIN},
+            "array": "0-3",
+            "checkpoint": {"dir": "~/check points", "every": "100 steps"},
+            "resilience": ["successor", "requeue"],
+        },
+        options={"run_dir": None},
+    ),
+    Case(
+        "torch-recovery-portable",
+        {
+            "resources": {"nodes": 2, "gpus_per_node": 8, "spares": 1},
+            "launch": {"kind": "torch", "command": _TRAIN},
+            "checkpoint": True,
+            "resilience": ["spare", "requeue"],
+        },
+        options={"portable": True},
+    ),
+    Case(
+        "mpi-mpirun-recovery",
+        {
+            "resources": {"nodes": 4, "tasks_per_node": 8, "time": "4h"},
+            "launch": {"kind": "mpi", "launcher": "mpirun", "command": ["./solver"]},
+            "resilience": ["shrink", "successor", "requeue", "stop"],
+        },
+        {"sbatch_from_compute_nodes": False},
+    ),
+    Case(
         "torch-torchrun",
         {
             "resources": {"nodes": 2, "gpus_per_node": 8, "cpus_per_task": 12},
