@@ -117,12 +117,15 @@ class LedgerWriter:
         if data and not data.endswith(b"\n"):
             os.ftruncate(self._descriptor, data.rfind(b"\n") + 1)
 
-    def append(self, event: str, attempt: int, **fields: object) -> Record:
+    def append(
+        self, event: str, attempt: int, *, at: float | None = None, **fields: object
+    ) -> Record:
         """Write one record durably.
 
         Args:
             event: what happened.
             attempt: in which attempt, from 1.
+            at: when it happened, Unix seconds; None for now.
             fields: the event's own fields; JSON values.
 
         Raises:
@@ -130,7 +133,8 @@ class LedgerWriter:
             OSError: the file system refuses.
         """
         self._check_fence()
-        record = Record(self._seq + 1, time.time(), event, attempt, self.incarnation, dict(fields))
+        when = time.time() if at is None else at
+        record = Record(self._seq + 1, when, event, attempt, self.incarnation, dict(fields))
         own = {
             "v": VERSION,
             "seq": record.seq,
