@@ -66,6 +66,14 @@ def up(
     accounting: Annotated[
         bool, typer.Option("--accounting", help="Add slurmdbd: sacct, accounts, QOS, limits.")
     ] = False,
+    preempt_grace: Annotated[
+        int | None,
+        typer.Option(
+            help="Add a partition 'urgent', whose jobs push others aside with so many seconds'"
+            " grace.",
+            show_default=False,
+        ),
+    ] = None,
     slurmd_timeout: Annotated[
         int, typer.Option(help="Seconds after which Slurm declares a silent node down.")
     ] = 10,
@@ -108,6 +116,7 @@ def up(
         slurmd_timeout_s=slurmd_timeout,
         slurm_conf=conf or [],
         accounting=accounting,
+        preempt_grace_s=preempt_grace,
         progress=lambda line: typer.echo(line, err=True),
     )
     option = "" if name == "default" else f" --name {name}"
@@ -204,6 +213,91 @@ def heal(node: Host, name: Name = "default") -> None:
     from slurmkit.sandbox import Sandbox
 
     Sandbox.open(name).heal(node)
+
+
+Disk = Annotated[str, typer.Argument(help="Name of the disk; its folder is below the shared one.")]
+
+
+@app.command()
+def disk(
+    disk: Disk,
+    name: Name = "default",
+    size: Annotated[
+        str | None,
+        typer.Option(help="How large it is, such as 64M; it can be filled.", show_default=False),
+    ] = None,
+    slow: Annotated[bool, typer.Option("--slow", help="It can be slowed (needs FUSE).")] = False,
+) -> None:
+    """Mount a disk in the shared folder of all hosts, to fill it or to slow it.
+
+    Example: slurmkit sandbox disk ckpt --size 64M --slow
+    """
+    from slurmkit.sandbox import Sandbox
+
+    size_mib = None if size is None else -(-_bytes(size, "--size") // 2**20)
+    typer.echo(str(Sandbox.open(name).make_disk(disk, size_mib=size_mib, slow=slow).path))
+
+
+@app.command()
+def fill(
+    disk: Disk,
+    name: Name = "default",
+    leave: Annotated[str, typer.Option(help="Room that stays free, such as 1M.")] = "0",
+) -> None:
+    """Take all room of a disk that has a size, so that writing to it fails with ENOSPC."""
+    from slurmkit.sandbox import Sandbox
+
+    taken = Sandbox.open(name).disk(disk).fill(_bytes(leave, "--leave"))
+    typer.echo(f"disk {disk}: {taken // 2**20} MiB taken")
+
+
+@app.command()
+def free(disk: Disk, name: Name = "default") -> None:
+    """Give the room back that `fill` has taken."""
+    from slurmkit.sandbox import Sandbox
+
+    Sandbox.open(name).disk(disk).free()
+
+
+@app.command()
+def slow(
+    disk: Disk,
+    name: Name = "default",
+    delay: Annotated[float, typer.Option(help="Seconds that each operation takes longer.")] = 0.0,
+    rate: Annotated[
+        str, typer.Option(help="Bytes per second for all hosts together, such as 10M; 0: no limit.")
+    ] = "0",
+    stuck: Annotated[bool, typer.Option("--stuck", help="Answer nothing at all.")] = False,
+) -> None:
+    """Make a disk slow or stuck; without options it is as fast as it can be again."""
+    from slurmkit.sandbox import Sandbox
+
+    Sandbox.open(name).disk(disk).slow(
+        delay_s=delay, bytes_per_s=_bytes(rate, "--rate"), stuck=stuck
+    )
+
+
+@app.command()
+def preempt(
+    job: Annotated[str, typer.Argument(help="Id of a running job.")],
+    name: Name = "default",
+    hold: Annotated[int, typer.Option(help="Seconds that the other job keeps the nodes.")] = 1,
+) -> None:
+    """Push a running job aside, by a more important job on its nodes."""
+    from slurmkit.sandbox import Sandbox
+
+    urgent = Sandbox.open(name).preempt(job, hold_s=hold)
+    typer.echo(f"job {urgent} has the nodes of job {job} for {hold} s")
+
+
+def _bytes(text: str, option: str) -> int:
+    from slurmkit.errors import UsageError
+
+    units = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+    digits = text.rstrip("KMG")
+    if not digits.isdigit() or (unit := text[len(digits) :]) not in units:
+        raise UsageError(f"{option} {text}: a number of bytes, such as 64M")
+    return int(digits) * units[unit]
 
 
 @app.command()

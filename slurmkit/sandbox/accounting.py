@@ -41,11 +41,13 @@ def prepare(layout: Layout, timeout_s: float) -> None:
             )
         time.sleep(_POLL_S)
     for words in (("cluster", layout.name), *_SETTINGS):
-        _add(layout, *words)
+        _do(layout, "add", *words)
+    if layout.preempt_grace_s is not None:
+        _do(layout, "modify", "qos", "normal", "set", f"GraceTime={layout.preempt_grace_s}")
 
 
-def _add(layout: Layout, *words: str) -> None:
-    command = ["sacctmgr", "--immediate", "add", *words]
+def _do(layout: Layout, *words: str) -> None:
+    command = ["sacctmgr", "--immediate", *words]
     try:
         done = console.run(layout, LOGIN, command, cwd="/", timeout=30)
     except subprocess.TimeoutExpired as error:

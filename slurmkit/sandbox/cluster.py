@@ -12,10 +12,12 @@ from typing import IO, TYPE_CHECKING, Any
 from slurmkit.sandbox import (
     accounting,
     console,
+    disks,
     enter,
     faults,
     hardware,
     machine,
+    preemption,
     programs,
     readiness,
     record,
@@ -83,6 +85,7 @@ class Sandbox:
         slurmd_timeout_s: int = 10,
         slurm_conf: Sequence[str] = (),
         accounting: bool = False,
+        preempt_grace_s: int | None = None,
         progress: Progress = readiness.silent,
     ) -> "Sandbox":
         """Make a sandbox and return when every node is idle; remains of a crashed one go first.
@@ -106,6 +109,8 @@ class Sandbox:
             slurm_conf: further lines for slurm.conf; they replace ours about the same keys.
             accounting: add a host ``dbd`` with MariaDB and slurmdbd, and with it sacct, accounts,
                 QOS, limits and preemption.
+            preempt_grace_s: add a partition ``urgent``, whose jobs push others aside; these get so
+                many seconds between TERM and KILL. With accounting, of jobs of QOS ``normal``.
             progress: called with one line per step.
 
         Raises:
@@ -137,6 +142,7 @@ class Sandbox:
                     profile=profile,
                     scaled=scale,
                     renumber=renumber,
+                    preempt_grace_s=preempt_grace_s,
                 )
                 sandbox = cls(layout)
                 try:
@@ -323,6 +329,42 @@ class Sandbox:
             SandboxError: Slurm does not take the host back in time.
         """
         faults.heal(self.layout, host, timeout_s)
+
+    def make_disk(
+        self, name: str, *, size_mib: int | None = None, slow: bool = False
+    ) -> disks.Disk:
+        """Mount a disk of its own in the shared folder of all hosts, to fill it or to slow it.
+
+        Args:
+            name: its folder below the shared one.
+            size_mib: its size; None for one that is as large as the machine's own.
+            slow: whether it can be slowed; it needs FUSE in this machine's kernel.
+
+        Raises:
+            SandboxError: the name is taken, or it cannot be mounted.
+        """
+        disk = disks.Disk(self.layout, name)
+        disk.make(size_mib, slow=slow)
+        return disk
+
+    def disk(self, name: str) -> disks.Disk:
+        """Return a disk that :meth:`make_disk` has made."""
+        return disks.find(self.layout, name)
+
+    def preempt(self, job: str, *, hold_s: int = 1, timeout_s: float = 60.0) -> str:
+        """Push a running job aside, by a more important job on its nodes; return that job's id.
+
+        Args:
+            job: id of the job.
+            hold_s: seconds that the other one keeps the nodes.
+            timeout_s: most seconds to wait until it has them.
+
+        Raises:
+            UsageError: the sandbox has neither ``preempt_grace_s`` nor accounting, or the job does
+                not run.
+            SandboxError: the nodes are not taken in time.
+        """
+        return preemption.preempt(self.layout, job, hold_s, timeout_s)
 
     def _boot(self, progress: Progress, node: "Topology | None") -> None:
         layout = self.layout

@@ -12,6 +12,8 @@ from slurmkit.errors import UsageError
 CONTROLLER = "ctl"
 LOGIN = "login"
 DATABASE = "dbd"
+# The partition whose jobs push others aside, where there is one.
+URGENT = "urgent"
 MAX_NODES = 1000
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
@@ -72,6 +74,8 @@ class Layout:
         profile: platform that the nodes look like; empty where they show the machine itself.
         scaled: whether the platform's cores are those of this machine.
         renumber: whether every second node numbers its HCAs the other way round.
+        preempt_grace_s: seconds between TERM and KILL of a job that another one pushes aside; None
+            where jobs do not, unless there are accounts and QOS.
     """
 
     name: str
@@ -87,6 +91,7 @@ class Layout:
     profile: str = ""
     scaled: bool = False
     renumber: bool = False
+    preempt_grace_s: int | None = None
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -151,6 +156,11 @@ class Layout:
     def host_ready(self, host: str) -> Path:
         """Return the file that exists once the host has booted."""
         return self.host_dir(host) / "ready"
+
+    @property
+    def disks_dir(self) -> Path:
+        """What belongs to the disks that can be filled and slowed, a folder each."""
+        return self.state_dir / "disks"
 
     @property
     def munge_dir(self) -> Path:

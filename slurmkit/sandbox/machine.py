@@ -110,14 +110,14 @@ def start_hosts(layout: Layout, hosts: Sequence[str]) -> None:
     Raises:
         SandboxError: a host does not boot; the message says why.
     """
-    entry = _room_entry(layout)
+    entry = room_entry(layout)
     starting = []
     for host in hosts:
         layout.host_ready(host).unlink(missing_ok=True)
         command = [
             *(*entry, "setsid", "--fork", "nsenter", f"--net=/run/netns/{host}"),
             *("unshare", "--uts", "--ipc", "--mount", "--pid", "--fork"),
-            *("--kill-child", "--propagation", "private"),
+            *("--kill-child", "--propagation", "slave"),
             *("/bin/sh", str(layout.host_script(host))),
         ]
         starting.append(
@@ -155,12 +155,12 @@ def daemon(host: str, init: processes.Process) -> processes.Process | None:
 
 def plug(layout: Layout, host: str, *, connected: bool) -> None:
     """Plug a host's network cable in or out, at the switch."""
-    _in_room(layout, ["ip", "link", "set", f"v-{host}", "up" if connected else "down"])
+    in_room(layout, ["ip", "link", "set", f"v-{host}", "up" if connected else "down"])
 
 
 def unplugged(layout: Layout) -> set[str]:
     """Return the hosts whose network cable is out."""
-    text = _in_room(layout, ["ip", "-o", "link", "show", "type", "veth"])
+    text = in_room(layout, ["ip", "-o", "link", "show", "type", "veth"])
     cut = set()
     for line in text.splitlines():  # "3: v-node1@if2: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu ..."
         _, name, rest = line.split(": ", 2)
@@ -192,7 +192,12 @@ def log_tails(layout: Layout, hosts: Sequence[str]) -> str:
     return text
 
 
-def _room_entry(layout: Layout) -> list[str]:
+def room_entry(layout: Layout) -> list[str]:
+    """Return the words in front of a program that make it run in the machine room.
+
+    Raises:
+        SandboxError: the sandbox has crashed.
+    """
     process = room(layout)
     if process is None:
         raise SandboxError(
@@ -203,9 +208,14 @@ def _room_entry(layout: Layout) -> list[str]:
     return ["nsenter", "--target", str(process.pid), *namespaces, "--"]
 
 
-def _in_room(layout: Layout, argv: Sequence[str]) -> str:
+def in_room(layout: Layout, argv: Sequence[str]) -> str:
+    """Run a program in the machine room, in no host; return what it printed.
+
+    Raises:
+        SandboxError: the sandbox has crashed, or the program failed.
+    """
     done = subprocess.run(
-        [*_room_entry(layout), *argv],
+        [*room_entry(layout), *argv],
         env=DAEMON_ENV,
         cwd="/",
         capture_output=True,

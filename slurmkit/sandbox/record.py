@@ -59,6 +59,7 @@ def write_record(layout: Layout, phase: str) -> None:
         "profile": layout.profile,
         "scaled": layout.scaled,
         "renumber": layout.renumber,
+        "preempt_grace_s": layout.preempt_grace_s,
     }
     path = layout.state_dir / _RECORD
     temporary = path.with_suffix(".tmp")
@@ -87,6 +88,7 @@ def read_record(name: str) -> tuple[Layout, str] | None:
         profile=record.get("profile", ""),
         scaled=record.get("scaled", False),
         renumber=record.get("renumber", False),
+        preempt_grace_s=record.get("preempt_grace_s"),
     )
     return layout, record["phase"]
 

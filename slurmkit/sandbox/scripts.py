@@ -59,6 +59,7 @@ def room_script(layout: Layout) -> str:
             _release_root(layout) if layout.root_dir else "",
             _devices(layout),
             _configuration(),
+            _shared_folder(),
             _network(),
             _munged(layout),
             f"\n: >{_q(layout.room_ready)}\n",
@@ -120,6 +121,8 @@ def _devices(layout: Layout) -> str:
             'ln -s /proc/self/fd "$dev/fd"\n',
             'ln -s fd/0 "$dev/stdin"\nln -s fd/1 "$dev/stdout"\nln -s fd/2 "$dev/stderr"\n',
             'mount --rbind /dev/pts "$dev/pts"\n',
+            # For disks that are slow on request; programs on the hosts may use it, too.
+            'mknod -m 666 "$dev/fuse" c 10 229\n',
             'mount --rbind "$dev" /dev\n',
         ]
     )
@@ -131,6 +134,14 @@ def _configuration() -> str:
         'mount --bind "$state/etc/hosts" /etc/hosts\n'
         'mount --bind "$state/etc/nsswitch.conf" /etc/nsswitch.conf\n'
         'if [ -d /etc/slurm ]; then mount --bind "$state/etc/slurm" /etc/slurm; fi\n'
+    )
+
+
+def _shared_folder() -> str:
+    return (
+        "\n# What is mounted below the shared folder later on, the hosts shall see, too.\n"
+        'mount --bind "$state/shared" "$state/shared"\n'
+        'mount --make-shared "$state/shared"\n'
     )
 
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from slurmkit.sandbox.layout import CONTROLLER, DATABASE, Layout
+from slurmkit.sandbox.layout import CONTROLLER, DATABASE, URGENT, Layout
 
 _REPEATABLE = frozenset({"nodename", "partitionname", "nodeset", "downnodes"})
 _HOSTS_LINE = re.compile(r"^hosts:.*$", re.MULTILINE)
@@ -12,6 +12,9 @@ _HOSTS_LINE = re.compile(r"^hosts:.*$", re.MULTILINE)
 def slurm_conf(layout: Layout) -> str:
     """Return slurm.conf; every key in it means the same from 22.05 to 26.05."""
     size = layout.size
+    grace = ""
+    if layout.preempt_grace_s is not None and not layout.accounting:
+        grace = f" GraceTime={layout.preempt_grace_s}"
     lines = [
         f"ClusterName={layout.name}",
         f"SlurmctldHost={CONTROLLER}({layout.address(CONTROLLER)})",
@@ -61,13 +64,26 @@ def slurm_conf(layout: Layout) -> str:
         *_node_lines(layout),
         "",
         f"PartitionName=debug Default=YES Nodes={layout.node_range} MaxTime=01:00:00"
-        " DefaultTime=00:10:00 State=UP",
+        f" DefaultTime=00:10:00{grace} State=UP",
         f"PartitionName=long Nodes={layout.node_range} MaxTime=7-00:00:00"
-        " DefaultTime=01:00:00 State=UP",
+        f" DefaultTime=01:00:00{grace} State=UP",
         "# A partition that exists and takes no jobs, as every site has one now and then.",
         f"PartitionName=closed Nodes={layout.node_range} State=DOWN",
+        *_preemption_lines(layout),
     ]
     return "\n".join(_with_overrides(lines, layout.slurm_conf)) + "\n"
+
+
+def _preemption_lines(layout: Layout) -> list[str]:
+    """Return what lets jobs of the partition ``urgent`` push others aside, without accounts."""
+    if layout.preempt_grace_s is None or layout.accounting:
+        return []
+    return [
+        "PreemptType=preempt/partition_prio",
+        "PreemptMode=REQUEUE",
+        f"PartitionName={URGENT} Nodes={layout.node_range} MaxTime=7-00:00:00"
+        " DefaultTime=01:00:00 PriorityTier=10 PreemptMode=OFF State=UP",
+    ]
 
 
 def _accounting_lines(layout: Layout) -> list[str]:
