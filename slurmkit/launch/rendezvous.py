@@ -115,7 +115,9 @@ def step_key(env: dict[str, str]) -> str:
 
     srun's own port is in it because job ids begin anew when a controller loses its state.
     """
-    if env.get("SLURM_STEP_ID") and env.get("SLURM_JOB_ID"):
+    # mpirun starts its daemons on other nodes by a step; its own node has none.
+    namespace = env.get("PMIX_NAMESPACE", "") if started_by_mpirun(env) else ""
+    if not namespace and env.get("SLURM_STEP_ID") and env.get("SLURM_JOB_ID"):
         names = (
             "SLURM_CLUSTER_NAME",
             "SLURM_JOB_ID",
@@ -125,8 +127,8 @@ def step_key(env: dict[str, str]) -> str:
             "SLURM_SRUN_COMM_PORT",
         )
         parts = [env.get(name, "0") for name in names]
-    elif env.get("PMIX_NAMESPACE"):
-        parts = ["mpirun", env["PMIX_NAMESPACE"]]
+    elif namespace:
+        parts = ["mpirun", namespace]
     else:
         return ""
     return "_".join(parts).replace("/", "-")

@@ -114,6 +114,14 @@ def test_mpirun_without_pmix_has_no_rendezvous() -> None:
     assert step_key({"PMIX_NAMESPACE": "prterun/x@1"}) == "mpirun_prterun-x@1"
 
 
+def test_ranks_of_mpirun_have_one_key_also_where_a_step_started_its_daemon() -> None:
+    """Open MPI starts its daemons on other nodes by srun, and none where it runs itself."""
+    here = {"SLURM_JOB_ID": "7", "PMIX_NAMESPACE": "1266024449"}
+    assert step_key(here) == step_key(here | STEP) == "mpirun_1266024449"
+    by_slurm = STEP | {"PMIX_NAMESPACE": "slurm.pmix.7.0"}
+    assert step_key(by_slurm) == step_key(STEP)
+
+
 def test_a_silent_rank_0_is_named(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(SlurmkitError) as caught:
