@@ -44,6 +44,9 @@ class PartitionLimits:
         allow_qos: QOS that may be used in it; None for all.
         allow_groups: Unix groups that may use it; None for all.
         exclusive: True when jobs always get whole nodes.
+        priority_tier: jobs of a higher tier may push those of a lower one aside.
+        preempt_mode: what happens to them: ``OFF``, ``REQUEUE``, ``CANCEL``, ``SUSPEND``.
+        grace_s: how long they then have, seconds.
     """
 
     name: str
@@ -61,6 +64,9 @@ class PartitionLimits:
     deny_qos: frozenset[str] = frozenset()
     allow_groups: frozenset[str] | None = None
     exclusive: bool = False
+    priority_tier: int = 1
+    preempt_mode: str = "OFF"
+    grace_s: int = 0
     nodes: tuple[NodeShape, ...] = ()
 
 
@@ -70,6 +76,7 @@ class QosLimits:
 
     Attributes:
         flags: words such as ``PartitionTimeLimit``: its jobs need not keep the partition's limit.
+        grace_s: how long its jobs have when others push them aside, seconds.
     """
 
     name: str
@@ -78,6 +85,7 @@ class QosLimits:
     max_gpus_per_job: int | None = None
     max_jobs_per_user: int | None = None
     flags: frozenset[str] = frozenset()
+    grace_s: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,7 @@ class Limits:
             None when unknown.
         job_requeue: False when the site turns requeueing off by default (JobRequeue=0).
         max_mem_per_node_mib: cluster-wide limit; None for none.
+        preempt_by: ``partition_prio`` or ``qos``: whose jobs push whose aside; empty for nobody's.
         user: who asked.
         user_groups: Unix groups of that user.
     """
@@ -141,6 +150,7 @@ class Limits:
     srun_plugin_options: frozenset[str] | None = None
     job_requeue: bool = True
     max_mem_per_node_mib: int | None = None
+    preempt_by: str = ""
     user: str = ""
     user_groups: frozenset[str] = frozenset()
 

@@ -1,13 +1,12 @@
-"""Checks against the cluster as a whole: licences, arrays, MPI, requeueing."""
+"""Checks against the cluster as a whole: licences, arrays, MPI."""
 
 import re
 
-from slurmkit.check.registry import About, Problems, local, on_cluster
+from slurmkit.check.registry import About, Problems, on_cluster
 from slurmkit.check.subject import Subject, choices, listing, plural
 from slurmkit.limits import Limits
 
 _LICENSE = re.compile(r"(?P<name>[^:*=]+)(?:[:*=](?P<count>\d+))?")
-_SUCCESSOR = "successor"
 
 
 @on_cluster(
@@ -166,49 +165,3 @@ def pyxis_missing(subject: Subject, limits: Limits) -> Problems:
             "srun has no --container-image here: the plugin pyxis is not installed",
             "Write runtime: apptainer, unless the compute nodes have it.",
         )
-
-
-@on_cluster(
-    About(
-        "requeue-off",
-        "The site starts jobs again after a node failed (JobRequeue is not 0).",
-        "this site does not start jobs again by default (JobRequeue=0); this one asks for it",
-        warning=True,
-    )
-)
-def requeue_off(subject: Subject, limits: Limits) -> Problems:
-    """Say where ``--requeue`` goes against the site's habit."""
-    if limits.job_requeue or "--requeue" not in subject.request.options:
-        return
-    resilience = subject.spec.resilience
-    yield subject.problem(
-        "resilience.on_node_failure" if resilience else "",
-        "this site does not start jobs again by default (JobRequeue=0); this one asks for it",
-        "Make sure the program may start twice, or write resilience: {on_node_failure: stop}.",
-    )
-
-
-@local(
-    About(
-        "successor-not-possible",
-        "A job that is to submit its successor runs where compute nodes may submit jobs.",
-        "a successor is submitted from a compute node, and site 'alps' does not say that it may",
-        warning=True,
-    )
-)
-def successor_not_possible(subject: Subject) -> Problems:
-    """Find recovery plans that the site forbids."""
-    resilience = subject.spec.resilience
-    if resilience is None or subject.site.sbatch_from_compute_nodes:
-        return
-    for key, action in (
-        ("resilience.on_node_failure", resilience.on_node_failure),
-        *((f"resilience.then.{i}", action) for i, action in enumerate(resilience.then)),
-    ):
-        if action == _SUCCESSOR:
-            yield subject.problem(
-                key,
-                "a successor is submitted from a compute node, and site "
-                f"{subject.site.name!r} does not say that it may",
-                "Set sbatch_from_compute_nodes: true in site.yaml if so, or use requeue or spare.",
-            )

@@ -52,7 +52,7 @@ class ProgramFact:
 
 @dataclass(frozen=True)
 class RunRootFact:
-    """Where the runs will keep their files.
+    """Where the runs, or their checkpoints, will be.
 
     Attributes:
         path: absolute.
@@ -69,6 +69,19 @@ class RunRootFact:
     file_system: str = ""
     free_bytes: int | None = None
     free_files: int | None = None
+
+
+@dataclass(frozen=True)
+class LastSave:
+    """The slowest and the largest checkpoint of the last run of the same name.
+
+    Attributes:
+        save_s: from its begin until it counted, seconds.
+        size_bytes: of all its files.
+    """
+
+    save_s: float
+    size_bytes: int
 
 
 @dataclass(frozen=True)
@@ -127,6 +140,8 @@ class Facts:
         groups: names of that user's Unix groups.
         host: this machine's short name.
         run_root: where runs keep their files; None when not looked at.
+        checkpoint_dir: where checkpoints go; None when that is the run directory.
+        last_save: what a checkpoint of this job cost before; None when nobody knows.
         paths: paths that must exist, by key.
         programs: programs that the script starts.
         script_file: the program's source file, such as ``train.py``; None when it names none.
@@ -151,6 +166,8 @@ class Facts:
     groups: frozenset[str] = frozenset()
     host: str = ""
     run_root: RunRootFact | None = None
+    checkpoint_dir: RunRootFact | None = None
+    last_save: LastSave | None = None
     paths: tuple[PathFact, ...] = ()
     programs: tuple[ProgramFact, ...] = ()
     script_file: PathFact | None = None

@@ -9,11 +9,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from slurmkit.check import probes
-from slurmkit.check.facts import SYSTEM_DIRS, Facts, PathFact, ProgramFact, TemplateFact
+from slurmkit.check.facts import (
+    SYSTEM_DIRS,
+    Facts,
+    LastSave,
+    PathFact,
+    ProgramFact,
+    RunRootFact,
+    TemplateFact,
+)
 from slurmkit.check.filesystems import FileSystems
 from slurmkit.check.scripts import script_argument, shell_complaint
 from slurmkit.check.subject import nearest
-from slurmkit.plan.model import Plan, Word
+from slurmkit.plan.model import Plan, Variable, Word
 from slurmkit.resources import shipped_dir
 from slurmkit.spec.loader import Job
 
@@ -25,6 +33,7 @@ def gather_facts(
     *,
     known_jobs: Mapping[str, str | None] | None = None,
     template_dirs: Sequence[Path] = (),
+    last_save: LastSave | None = None,
 ) -> Facts:
     """Return what this machine knows about the job's files, programs and secrets.
 
@@ -35,6 +44,7 @@ def gather_facts(
         known_jobs: state of each job that ``after`` names, by its text in the file or its job id;
             None for one that nobody knows.
         template_dirs: where the job's template was looked for.
+        last_save: what a checkpoint cost in the last run of this name.
     """
     environ, systems = os.environ, FileSystems()
     uid = os.getuid()
@@ -49,6 +59,8 @@ def gather_facts(
         groups=_groups(),
         host=socket.gethostname().partition(".")[0],
         run_root=probes.run_root_fact(run_root, systems),
+        checkpoint_dir=_checkpoint_dir(plan, systems),
+        last_save=last_save,
         paths=tuple(_paths(job, plan, systems)),
         programs=tuple(_programs(job, plan)),
         script_file=_script_file(job, plan, systems),
@@ -120,6 +132,19 @@ def _paths(job: Job, plan: Plan, systems: FileSystems) -> list[PathFact]:
     if not plan.portable and plan.slurmkit.startswith("/"):
         wanted.append(("", Path(plan.slurmkit)))
     return [probes.path_fact(key, path, systems) for key, path in wanted if path is not None]
+
+
+def _checkpoint_dir(plan: Plan, systems: FileSystems) -> RunRootFact | None:
+    """Look at the folder of checkpoints; that of an array's elements is made inside it."""
+    if plan.checkpoints is None:
+        return None
+    word = plan.checkpoints.dir
+    if plan.is_array and word[-1] == Variable("SLURM_ARRAY_TASK_ID"):
+        word = word[:-1]
+    folder = as_path(word)
+    if folder is None or not folder.is_absolute():
+        return None
+    return probes.run_root_fact(folder, systems)
 
 
 def _programs(job: Job, plan: Plan) -> list[ProgramFact]:

@@ -50,7 +50,7 @@ class Answers:
     accounts: str | None = None
 
 
-QOS_FORMAT = "format=Name,MaxWall,MaxTRES,MaxJobsPU,Flags"
+QOS_FORMAT = "format=Name,MaxWall,MaxTRES,MaxJobsPU,Flags,GraceTime"
 ACCOUNT_FORMAT = "format=User,DefaultAccount,Account,QOS"
 
 
@@ -85,6 +85,7 @@ def read_limits(answers: Answers, user: str, user_groups: frozenset[str]) -> Lim
         srun_plugin_options=_plugin_options(answers.srun_help),
         job_requeue=config.get("JobRequeue", "1") != "0",
         max_mem_per_node_mib=normalise.limit(config.get("MaxMemPerNode")) or None,
+        preempt_by=config.get("PreemptType", "").removeprefix("preempt/").replace("none", ""),
         user=user,
         user_groups=user_groups,
     )
@@ -114,6 +115,9 @@ def _partition(record: Mapping[str, str], shapes: Mapping[str, "_Shape"]) -> Par
         # 26.05 has a word of its own for what was a value of OverSubscribe.
         exclusive="EXCLUSIVE" in record.get("OverSubscribe", "")
         or record.get("Exclusive") == "NODE",
+        priority_tier=normalise.limit(record.get("PriorityTier")) or 1,
+        preempt_mode=record.get("PreemptMode", "OFF"),
+        grace_s=normalise.limit(record.get("GraceTime")) or 0,
         nodes=_grouped(normalise.text(record.get("Nodes")), shapes),
     )
 
@@ -254,11 +258,11 @@ def _table(printed: str, columns: int) -> list[list[str]]:
 def _qos(printed: str | None) -> dict[str, QosLimits] | None:
     if printed is None:
         return None
-    return {row[0]: _qos_limits(row) for row in _table(printed, 5)}
+    return {row[0]: _qos_limits(row) for row in _table(printed, 6)}
 
 
 def _qos_limits(row: list[str]) -> QosLimits:
-    name, max_wall, max_tres, max_jobs, flags = row
+    name, max_wall, max_tres, max_jobs, flags, grace = row
     tres = dict(part.partition("=")[::2] for part in max_tres.split(",") if part)
     return QosLimits(
         name=name,
@@ -267,6 +271,7 @@ def _qos_limits(row: list[str]) -> QosLimits:
         max_gpus_per_job=normalise.limit(tres.get("gres/gpu")),
         max_jobs_per_user=normalise.limit(max_jobs),
         flags=frozenset(normalise.words(flags)),
+        grace_s=_clock_s(grace) or 0,
     )
 
 

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 
 from slurmkit.check import CHECKS
 from slurmkit.check.facts import (
+    LastSave,
     ModuleFact,
     PathFact,
     ProgramFact,
@@ -25,6 +26,7 @@ from slurmkit.limits import NodeShape, ReservationInfo
 NOW = 1_800_000_000.0
 HOUR = 3600
 ROOT = RunRootFact("/data/runs", "/data", writable=True, free_bytes=10**12, free_files=10**6)
+SAVED = {"last_save": LastSave(150.0, 10**9)}
 PYTHON = ProgramFact("launch.command.0", "python", "/usr/bin/python")
 
 
@@ -176,8 +178,6 @@ CASES = {
         "software:\n  container:\n    image: debian\n    runtime: pyxis #!\n",
         {"srun_plugin_options": frozenset({"--other"})},
     ),
-    "requeue-off": Case("resources: {nodes: 1}\n", {"job_requeue": False}),
-    "successor-not-possible": Case("resilience:\n  on_node_failure: successor #!\n"),
     # what comes first
     "dependency-unknown": Case("after:\n  - 4711 #!\n", machine={"known_jobs": {"4711": None}}),
     "dependency-never-met": Case("after: [4711] #!\n", machine={"known_jobs": {"4711": "FAILED"}}),
@@ -192,6 +192,62 @@ CASES = {
     "gpus-idle": Case(
         "launch: {kind: torch, command: [python, train.py]}\n"
         "resources:\n  partition: gpu\n  gpus_per_node: 8\n  tasks_per_node: 2 #!\n"
+    ),
+    # checkpoints and recovery
+    "successor-not-possible": Case(
+        "resilience:\n  on_node_failure: successor #!\n  then: [requeue]\n",
+        site={"sbatch_from_compute_nodes": False},
+    ),
+    "successor-uncertain": Case(
+        "checkpoint: true\nresilience:\n  on_node_failure: shrink\n  then:\n  - successor #!\n"
+    ),
+    "requeue-off": Case("resources: {nodes: 1}\n", {"job_requeue": False}),
+    "warning-shortened": Case("checkpoint: true\nresources:\n  time: 3m #!\n"),
+    "warning-too-late": Case("checkpoint: true #!\n", machine=SAVED),
+    "hang-too-short": Case(
+        "checkpoint: true\nresilience:\n  hang: 60s #!\n",
+        machine=SAVED,
+        site={"signal": {"lead_s": 300}},
+    ),
+    "hang-over-time": Case("checkpoint: true\nresources: {time: 1h}\nresilience:\n  hang: 2h #!\n"),
+    "checkpoint-not-writable": Case(
+        "checkpoint:\n  dir: /data/ckpt #!\n",
+        machine={"checkpoint_dir": RunRootFact("/data/ckpt", "/data", writable=False)},
+    ),
+    "checkpoint-node-local": Case(
+        "checkpoint:\n  dir: /scratch/ckpt #!\n",
+        machine={
+            "checkpoint_dir": RunRootFact(
+                "/scratch/ckpt", "/scratch", writable=True, node_local=True, file_system="ext4"
+            )
+        },
+    ),
+    "checkpoint-in-code": Case(
+        "checkpoint:\n  dir: /home/user1/code/ckpt #!\n",
+        machine={
+            "checkpoint_dir": RunRootFact(
+                "/home/user1/code/ckpt", "/home/user1/code", writable=True
+            ),
+            "paths": (PathFact("launch.workdir", "/home/user1/code", "folder"),),
+        },
+    ),
+    "checkpoint-no-room": Case(
+        "checkpoint:\n  keep: 3 #!\n",
+        machine={
+            "last_save": LastSave(10.0, 50 * 10**9),
+            "run_root": replace(ROOT, free_bytes=10**11),
+        },
+    ),
+    "local-dir-unknown": Case("checkpoint:\n  levels: [nvme, shared] #!\n"),
+    "preempted-without-grace": Case(
+        "checkpoint:\n  every: 1h #!\nresources: {partition: batch}\n",
+        {
+            "partitions": {
+                "batch": {"preempt_mode": "REQUEUE"},
+                "all": {"priority_tier": 10},
+            },
+            "preempt_by": "partition_prio",
+        },
     ),
     # what the program needs
     "workdir-missing": Case(

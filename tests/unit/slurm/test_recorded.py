@@ -178,7 +178,8 @@ def answers(release: str) -> Answers:
         reservations=recorded("reservations"),
         licenses=recorded("licenses"),
         mpi=recorded("mpi"),
-        qos="normal||||\nfast|01:00:00|gres/gpu=4,node=2|3|DenyOnLimit,PartitionTimeLimit\n",
+        qos="normal|||||00:00:00\n"
+        "fast|01:00:00|gres/gpu=4,node=2|3|DenyOnLimit,PartitionTimeLimit|00:02:00\n",
         srun_help=SRUN_HELP,
         accounts="root|phys|chem|fast,normal\nroot|phys|phys|normal\nmary|phys|phys|slow\n",
     )
