@@ -41,14 +41,15 @@ def verify_presence(folder: Path, step: int) -> Manifest:
         raise CorruptCheckpointError(f"{folder} vanished", step=step) from error
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be read: {error.strerror}") from error
-    present.pop(MANIFEST_NAME, None)
+    if present.pop(MANIFEST_NAME, -1) < 0:
+        raise corrupt(manifest, MANIFEST_NAME, "is no plain file")
     for file in manifest.files:
         size_bytes = present.pop(file.name, None)
         if size_bytes is None:
             raise corrupt(manifest, file.name, "is missing")
         if size_bytes != file.size_bytes:
-            found = "is no plain file" if size_bytes < 0 else f"has {size_bytes} bytes"
-            raise corrupt(manifest, file.name, f"{found}, {file.size_bytes} were written")
+            wrong = f"has {size_bytes} bytes, {file.size_bytes} were written"
+            raise corrupt(manifest, file.name, "is no plain file" if size_bytes < 0 else wrong)
     if present:
         raise corrupt(manifest, min(present), "does not belong to this step")
     return manifest
