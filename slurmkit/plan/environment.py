@@ -1,5 +1,6 @@
 """The environment of every task, in layers: defaults, the site's, its presets', the job's."""
 
+from slurmkit.plan.affinity import choose_affinity
 from slurmkit.plan.inputs import Inputs
 from slurmkit.plan.model import Kind, Shape
 
@@ -34,7 +35,7 @@ def choose_env(inputs: Inputs, shape: Shape) -> tuple[tuple[str, str], ...]:
         layers.append((f"site.env_presets.{preset}", site.env_presets.get(preset, {})))
     layers.append(("env", inputs.spec.env))
     env = _defaults(kind, shape)
-    env.update(_affinity(inputs))
+    env.update(choose_affinity(inputs))
     for key, layer in layers:
         _check(inputs, key, layer)
         env.update(layer)
@@ -63,43 +64,6 @@ def _defaults(kind: Kind, shape: Shape) -> dict[str, str]:
         # The last lines before a crash would be lost in Python's buffer.
         defaults["PYTHONUNBUFFERED"] = "1"
     return defaults
-
-
-def _affinity(inputs: Inputs) -> dict[str, str]:
-    """Return what tells ``slurmkit exec`` to bind the ranks; nothing when nobody asks for it."""
-    wanted, site_mode = inputs.spec.affinity, inputs.site.affinity
-    unbound = _why_unbound(inputs)
-    if wanted is None:
-        # A site's default must not stop the jobs that nobody can bind; they say so in their log.
-        if site_mode is None or (unbound and site_mode == "off"):
-            return {}
-        mode: str = "warn" if unbound else site_mode
-        return {"SLURMKIT_AFFINITY": mode}
-    if unbound and wanted.mode == "strict":
-        inputs.report(
-            f"affinity: strict cannot hold: {unbound}",
-            key="affinity",
-            hint="use launcher: srun, without pyxis or --portable; or affinity: warn",
-            code="affinity",
-        )
-    exports: dict[str, str] = {"SLURMKIT_AFFINITY": wanted.mode}
-    if wanted.mode != "off" and wanted.policy != "nearest":
-        exports["SLURMKIT_AFFINITY_POLICY"] = wanted.policy
-    return exports
-
-
-def _why_unbound(inputs: Inputs) -> str:
-    """Return why nothing of slurmkit starts each rank of this job; empty when something does."""
-    container = inputs.spec.software.container
-    if inputs.context.portable:
-        return "a portable script has no slurmkit on the nodes to bind the ranks"
-    if inputs.spec.launch.launcher == "torchrun":
-        return "torchrun starts the ranks of a node itself, unbound"
-    if container is not None and "pyxis" in (
-        container.runtime or inputs.site.container_runtime or ""
-    ):
-        return "inside a pyxis container there is no slurmkit to bind the ranks"
-    return ""
 
 
 def _check(inputs: Inputs, key: str, layer: dict[str, str]) -> None:

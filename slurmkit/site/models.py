@@ -1,9 +1,10 @@
 """site.yaml as pydantic models: what a cluster is, so that users need not repeat it."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from slurmkit.yamlfile.shapes import Form
 from slurmkit.yamlfile.types import Duration, Env, Line, Positive, Section, Size, Word
 
 LaunchKind = Literal["torch", "mpi", "command"]
@@ -51,6 +52,34 @@ class Signals(Section):
     lead_s: int = Field(120, ge=0, le=65535, description="Seconds before the time limit.")
 
 
+AffinityMode = Literal["off", "warn", "strict"]
+
+
+def _mode_alone(value: Any) -> Any:
+    return {"mode": value} if isinstance(value, str) else value
+
+
+class Affinity(Section):
+    """How ranks are bound where jobs do not say; each key of a job wins over the one here."""
+
+    mode: AffinityMode = Field("warn", description="What a mismatch does.")
+    policy: Literal["nearest", "spread", "none"] = Field("nearest", description="Where ranks go.")
+    smt: Literal["use", "avoid"] = Field(
+        "use", description="All threads of a rank's cores, or one thread of each."
+    )
+    reserved_cores: int = Field(
+        0, ge=0, description="First cores of every NUMA node that no rank gets."
+    )
+    memory: Literal["local", "bind", "interleave", "none"] = Field(
+        "local", description="Where a rank's memory comes from."
+    )
+    wiring: Literal["rails", "flat"] | None = Field(
+        None,
+        description="rails: each NIC of a node has a network of its own; flat: all meet in one, "
+        "and rails are not compared.",
+    )
+
+
 class Site(Section):
     """One cluster."""
 
@@ -81,9 +110,11 @@ class Site(Section):
     run_root: Line = Field(
         "~/slurmkit/runs", description="Where runs keep their files; must be on shared storage."
     )
-    affinity: Literal["off", "warn", "strict"] | None = Field(
-        None, description="Mode of jobs that do not say: whether ranks are bound to their GPUs."
-    )
+    affinity: Annotated[
+        Affinity | None,
+        BeforeValidator(_mode_alone),
+        Form(short={"enum": list(get_args(AffinityMode))}),
+    ] = Field(None, description="How ranks are bound where jobs do not say: a mode, or a mapping.")
     signal: Signals = Field(
         default_factory=Signals, description="How jobs are warned before their time ends."
     )

@@ -66,5 +66,8 @@ EXAMPLES: dict[str, object] = {
     "affinity": "strict",
     "affinity.mode": "strict",
     "affinity.policy": "spread",
+    "affinity.smt": "avoid",
+    "affinity.reserved_cores": 2,
+    "affinity.memory": "bind",
     "sbatch": ["--mail-type=END", "--mail-user=you@example.org"],
 }

@@ -202,8 +202,19 @@ AffinityMode = Literal["off", "warn", "strict"]
 class Affinity(Section):
     """How ranks are bound to cores, memory and NICs."""
 
-    mode: AffinityMode = Field("warn", description="What a mismatch does.")
+    mode: AffinityMode = Field("warn", description="What a mismatch does. Default: the site's.")
     policy: Literal["nearest", "spread", "none"] = Field("nearest", description="Where ranks go.")
+    smt: Literal["use", "avoid"] = Field(
+        "use", description="All threads of a rank's cores, or one thread of each."
+    )
+    reserved_cores: int = Field(
+        0, ge=0, description="First cores of every NUMA node that no rank gets."
+    )
+    memory: Literal["local", "bind", "interleave", "none"] = Field(
+        "local",
+        description="local prefers the rank's NUMA node, bind allows no other, interleave spreads "
+        "pages over the rank's nodes, none leaves the policy alone.",
+    )
 
 
 class JobSpec(Section):

@@ -48,9 +48,10 @@ def cores_of_ranks(
         return [Cores(frozenset(), ()) for _ in gpus]
     supply = _Supply(topology, request, _free_cores(topology, request))
     if not any(supply.cores.values()):
-        allowed = format_cpulist(request.allowed_cpus or ()) or "none"
+        online = format_cpulist(topology.cpus_online)
+        allowed = online if request.allowed_cpus is None else format_cpulist(request.allowed_cpus)
         raise infeasible(
-            topology.host, 0, f"CPUs of {format_cpulist(topology.cpus_online)}", f"CPUs {allowed}"
+            topology.host, 0, f"CPUs of {online}", f"CPUs {allowed or 'none'}{_reserved(supply)}"
         )
     homes = _homes(supply, gpus)
     settled = _settle(supply, homes)

@@ -36,7 +36,7 @@ row = [os.uname().nodename, int(os.environ["RANK"]), status["Cpus_allowed_list"]
 with open(f"{os.path.dirname(__file__)}/rank-{row[1]}.json", "w") as file:
     json.dump([*row, dict(os.environ)], file)
 """
-_PREFERRED = 1
+_PREFERRED, _BIND = 1, 2
 
 
 def scaled_node() -> Topology:
@@ -179,3 +179,25 @@ def test_a_job_file_binds_its_ranks(place: Place) -> None:
     assert [row[2] for row in found] == [str(CPUS[0]), str(CPUS[1])] * 2
     assert {row[4]["CUDA_VISIBLE_DEVICES"] for row in found} == {"0,1"}
     assert {row[4]["SLURMKIT_AFFINITY"] for row in found} == {"strict"}
+
+
+def test_a_job_file_reserves_cores_and_binds_memory(place: Place) -> None:
+    """From the keys of job.yaml to what the kernel says of the rank."""
+    (place.folder / "job.yaml").write_text(
+        json.dumps(
+            {
+                "name": "reserved",
+                "resources": {"nodes": 1, "gpus_per_node": 1, "time": "5m"},
+                "launch": {"command": [sys.executable, str(place.folder / "program.py")]},
+                "affinity": {"mode": "strict", "reserved_cores": 1, "memory": "bind"},
+            }
+        )
+    )
+    env = {"HOME": str(place.folder), "SLURMKIT_TOPOLOGY": str(place.folder / "node.json")}
+    env["SLURMKIT_RUN_ROOT"] = str(place.folder / "runs")
+    done = place.cluster.exec(
+        "login", [SLURMKIT, "submit", "--wait", "job.yaml"], cwd=place.folder, env=env, timeout=120
+    )
+    (row,) = place.rows(done)
+    assert row[2] == str(CPUS[1])
+    assert row[3] == [_BIND, [node.index for node in scaled_node().numa]]

@@ -137,6 +137,43 @@ def test_policy_none_binds_nothing_and_still_chooses_nics(tmp_path: Path) -> Non
     assert found["env"]["UCX_NET_DEVICES"] == "mlx5_1:1"
 
 
+@needs_two_cpus
+def test_reserved_cores_smt_and_memory_are_as_the_variables_say(tmp_path: Path) -> None:
+    strict = {"SLURMKIT_AFFINITY": "strict"}
+    found = report(start(tmp_path, machine(), 0, 1, **strict, SLURMKIT_AFFINITY_RESERVED_CORES="1"))
+    assert found["cpus"] == [CPUS[1]]
+    one_core = machine().replace(smt=(tuple(CPUS[:2]),))
+    found = report(start(tmp_path, one_core, 0, 1, **strict))
+    assert found["cpus"] == CPUS[:2]
+    found = report(start(tmp_path, one_core, 0, 1, **strict, SLURMKIT_AFFINITY_SMT="avoid"))
+    assert found["cpus"] == [CPUS[0]]
+    for memory, policy in (("bind", "bind:0"), ("interleave", "interleave:0"), ("none", "default")):
+        env = {"SLURMKIT_AFFINITY_MEMORY": memory}
+        found = report(start(tmp_path, machine(), 0, 1, **strict, **env))
+        assert found["policy"] in (policy, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("RESERVED_CORES", "one", "SLURMKIT_AFFINITY_RESERVED_CORES='one' is not a number"),
+        ("RESERVED_CORES", "99", "99 cores of each NUMA node being reserved"),
+        ("MEMORY", "far", "expected memory to be one of local, bind, interleave, none"),
+        ("WIRING", "loose", "expected cross_node to be one of '', rails, flat"),
+    ],
+)
+def test_nonsense_in_the_rules_starts_nothing(
+    tmp_path: Path, name: str, value: str, words: str
+) -> None:
+    two_nodes = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_TASKS_PER_NODE": "2(x2)"}
+    place = two_nodes | {"SLURM_STEP_NUM_NODES": "2"} if name == "WIRING" else {}
+    env = {"SLURMKIT_AFFINITY": "strict", f"SLURMKIT_AFFINITY_{name}": value}
+    done = start(tmp_path, machine(), 0, **place, **env)
+    assert done.returncode in (1, 2)
+    assert done.stdout == ""
+    assert words in done.stderr
+
+
 def test_one_launcher_for_all_ranks_cannot_be_bound(tmp_path: Path) -> None:
     strict = start(tmp_path, machine(), 0, 1, "--per-node", SLURMKIT_AFFINITY="strict")
     assert strict.returncode == 1

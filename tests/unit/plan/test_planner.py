@@ -62,6 +62,22 @@ _STRICT = {"SLURMKIT_AFFINITY": "strict"}
             {"SLURMKIT_AFFINITY": "warn", "SLURMKIT_AFFINITY_POLICY": "spread"},
         ),
         ({"affinity": {"mode": "off", "policy": "none"}}, {}, {"SLURMKIT_AFFINITY": "off"}),
+        # Key by key: what the job leaves out, the site says.
+        (
+            {"affinity": {"memory": "bind"}},
+            {"affinity": {"mode": "strict", "reserved_cores": 2, "wiring": "rails"}},
+            _STRICT
+            | {
+                "SLURMKIT_AFFINITY_RESERVED_CORES": "2",
+                "SLURMKIT_AFFINITY_MEMORY": "bind",
+                "SLURMKIT_AFFINITY_WIRING": "rails",
+            },
+        ),
+        (
+            {"affinity": {"mode": "strict", "smt": "avoid", "reserved_cores": 0}},
+            {"affinity": {"reserved_cores": 2}},
+            _STRICT | {"SLURMKIT_AFFINITY_SMT": "avoid"},
+        ),
         # Nothing of slurmkit starts these ranks: a site's default does not stop them.
         (
             {"launch": _TORCHRUN, "resources": _NODE},
