@@ -45,6 +45,7 @@ class CheckpointStore:
         self.dir = CheckpointDir(folder.absolute())
         self.keep = keep
         self.token = token
+        self.run = run
         self._identity = Identity(token, run)
         self._verified: int | None = None
         try:
