@@ -16,6 +16,10 @@ def main() -> int:
             from slurmkit.supervise.main import main as supervise_main  # noqa: PLC0415
 
             return supervise_main(args[1:])
+        if command == "agent":
+            from slurmkit.supervise.agent import main as agent_main  # noqa: PLC0415
+
+            return agent_main(args[1:])
         from slurmkit.cli import main as cli_main  # noqa: PLC0415
 
         return cli_main()

@@ -1,4 +1,4 @@
-"""`exec` and `supervise` for --help; slurmkit.__main__ runs them before this module is imported."""
+"""exec, supervise and agent for --help; slurmkit.__main__ runs them before this is imported."""
 
 import typer
 
@@ -9,6 +9,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands that the rendered script runs on compute nodes."""
     app.command("exec", context_settings=_PASS_ON)(exec_)
     app.command("supervise", context_settings=_PASS_ON)(supervise)
+    app.command("agent", context_settings=_PASS_ON)(agent)
 
 
 def exec_(context: typer.Context) -> None:
@@ -27,5 +28,15 @@ def supervise(context: typer.Context) -> None:
     Written by the batch script: slurmkit supervise RUN_DIR -- srun ...
     """
     from slurmkit.supervise.main import main
+
+    raise typer.Exit(main(context.args))
+
+
+def agent(context: typer.Context) -> None:
+    """On each node: watch its ranks.
+
+    Started by the supervisor: slurmkit agent CONTROL_FILE
+    """
+    from slurmkit.supervise.agent import main
 
     raise typer.Exit(main(context.args))

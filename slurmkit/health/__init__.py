@@ -1,1 +1,1 @@
-"""Checks of a node, one per module, and what their verdicts mean."""
+"""Checks of a node, one per file in ``checks``, and what their verdicts mean."""

@@ -51,6 +51,10 @@ def main(args: list[str]) -> int:
             # One line: among those of other programs nobody finds what belongs together.
             _say(f"{error.message} ({error.hint})" if error.hint else error.message)
         return error.exit_code
+    if env.get("SLURMKIT_AGENT_SOCKET"):
+        from slurmkit.launch.hello import say_hello  # noqa: PLC0415 (only where agents run)
+
+        say_hello(env, place, per_node)
     _undo_python(env)
     return _become(program, env, speaks=place.local_rank == 0)
 

@@ -1,0 +1,42 @@
+"""Are all GPUs there?"""
+
+import re
+
+from slurmkit.health.check import Check, Found, Node, fail, passed, skipped
+from slurmkit.health.verdict import DRAIN
+
+_DEVICE = re.compile(r"nvidia\d+")
+_NVIDIA = "0x10de"
+# PCI classes of VGA-compatible and of 3D controllers (PCI code and ID assignment specification).
+_CLASSES = ("0x0300", "0x0302")
+
+
+def on_the_bus(node: Node) -> int:
+    """Return how many NVIDIA GPUs the PCI bus shows."""
+    count = 0
+    for name in node.names("sys/bus/pci/devices"):
+        folder = f"sys/bus/pci/devices/{name}"
+        if node.read(f"{folder}/vendor") == _NVIDIA:
+            count += node.read(f"{folder}/class").startswith(_CLASSES)
+    return count
+
+
+def _look(node: Node) -> Found:
+    devices = sum(bool(_DEVICE.fullmatch(name)) for name in node.names("dev"))
+    bus = on_the_bus(node)
+    if node.num_gpus is not None and devices < node.num_gpus:
+        return fail(f"{devices} of {node.num_gpus} GPUs are there (PCI shows {bus})")
+    if bus > devices:
+        return fail(f"PCI shows {bus} GPUs, the driver {devices}")
+    if not devices and node.num_gpus is None:
+        return skipped("the node has no NVIDIA GPU")
+    return passed(f"{devices} GPUs")
+
+
+CHECK = Check(
+    id="gpu-count",
+    reads="/dev/nvidia* and the PCI devices in /sys",
+    limits="fails when there are fewer than the job was given, or fewer than PCI shows",
+    action=DRAIN,
+    function=_look,
+)
