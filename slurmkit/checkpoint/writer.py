@@ -189,6 +189,7 @@ class StepWriter:
             raise self._gone_or(f"{self.path} cannot be read", error) from error
         except SaveFailedError:
             self.abort()
+            self._check_fence()  # that files vanished may only mean that the folder was swept
             raise
 
     def commit(
@@ -215,12 +216,15 @@ class StepWriter:
             self._place_manifest(data)
             self._check_fence()
             put_in_place(self.path, manifest.folder, data)
+            self._check_it_was_ours(manifest.folder)
             sync_folder(self._root.path)
         except OSError as error:
             self.abort()
             raise self._gone_or(f"step {self.step} cannot be committed", error) from error
-        except BaseException:
+        except BaseException as error:
             self.abort()
+            if isinstance(error, SaveFailedError):
+                self._check_fence()
             raise
         self._settled = True
         self._close_folder()
@@ -290,6 +294,11 @@ class StepWriter:
         folder = {"src_dir_fd": self._folder_fd, "dst_dir_fd": self._folder_fd}
         os.rename(temporary, MANIFEST_NAME, **folder)  # noqa: PTH104
         sync_folder(self.path)
+
+    def _check_it_was_ours(self, final: Path) -> None:
+        # A late rank may have made the temporary folder anew between a sweep and the rename
+        if not os.path.samestat(os.fstat(self._folder_fd), final.stat()):
+            raise SaveFailedError(f"{self.path} was taken away during the commit")
 
     def _make_folders(self, name: str) -> None:
         for folder in list(Path(name).parents)[-2::-1]:  # the outermost first, without "."
