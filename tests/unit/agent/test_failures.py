@@ -225,7 +225,7 @@ def test_a_failing_check_does_not_excuse_a_bug() -> None:
     found = classify(
         Evidence(exits=[TaskExit(1, "n2", 1)], tails={1: text}, verdicts={"n2": [sick]})
     )
-    assert found.kind in ("application", "node")
+    assert found.kind == "application"
 
 
 @pytest.mark.parametrize("state", ["cancelled", "timeout", "preempted"])
