@@ -103,10 +103,21 @@ class StepWriter:
             ValueError: the name leads out of the folder, or is one of ours.
             NoSpaceError, SaveFailedError: the file cannot be made, or exists already.
         """
+        return DigestingFile(name, self._create(name, os.O_WRONLY), self.path / name)
+
+    def create(self, name: str) -> int:
+        """Create a file for reading and writing and return its descriptor; `adopt` it later.
+
+        Raises:
+            ValueError, NoSpaceError, SaveFailedError: as `open`.
+        """
+        return self._create(name, os.O_RDWR)
+
+    def _create(self, name: str, mode: int) -> int:
         if not is_safe_name(name) or reports.is_report(name):
             raise ValueError(f"{name!r} cannot be the name of a file in a checkpoint")
         path = self.path / name
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        flags = mode | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             self._make_folders(name)
             descriptor = os.open(name, flags, 0o644, dir_fd=self._folder_fd)
@@ -118,12 +129,13 @@ class StepWriter:
         except OSError as error:
             raise self._gone_or(f"{path} cannot be made", error) from error
         self._mine.append(name)
-        return DigestingFile(name, descriptor, path)
+        return descriptor
 
     def adopt(self, name: str) -> FileEntry:
         """Digest and sync a file that a library or a C program wrote into `path` by itself.
 
         Raises:
+            ValueError: the name leads out of the folder, or is one of ours.
             NoSpaceError, SaveFailedError: it is no plain file, or it cannot be read or synced.
         """
         if not is_safe_name(name) or reports.is_report(name):

@@ -121,7 +121,7 @@ def test_a_stale_attempt_prunes_and_quarantines_nothing(folder, save):
     assert stale.dir.folders() == [1, 2, 3]
 
 
-def commit_until_stale(folder: Path, token: str) -> None:
+def commit_until_stale(folder: Path, token: str, sink: int) -> None:
     """Save steps as fast as can be until somebody takes over; exit 3 says that it was noticed."""
     step = 0
     store = CheckpointStore(folder, token=token, keep=10**6)
@@ -133,34 +133,37 @@ def commit_until_stale(folder: Path, token: str) -> None:
             step_writer.commit(step_writer.await_reports(1, 10))
         except StaleTokenError:
             os._exit(3)
+        if step == 1:
+            os.write(sink, b"1")
 
 
 def race(folder: Path, num_takeovers: int) -> None:
     rng = random.Random(4711)
-    behind = 0
     for number in range(num_takeovers):
         root = folder / str(number)
         fence.write_fence(root, "stale/1")
+        source, sink = os.pipe()
         pid = os.fork()
         if not pid:
             try:
-                commit_until_stale(root, "stale/1")
+                commit_until_stale(root, "stale/1", sink)
             finally:
                 os._exit(1)
-        time.sleep(rng.uniform(0.0, 0.006))  # the instant is what this test varies
+        assert os.read(source, 1) == b"1"  # it is at work
+        os.close(source)
+        os.close(sink)
+        time.sleep(rng.uniform(0.0, 0.002))  # the instant is what this test varies
         seen = take_over(root, "new/1")
         _, status = os.waitpid(pid, 0)
         assert os.WEXITSTATUS(status) == 3, f"takeover {number}: not a clean end"
         assert CheckpointDir(root).steps() == seen, f"takeover {number}: a step came later"
         store = CheckpointStore(root, token="new/1")
         newest = store.newest()
-        assert (newest.step if newest else 0) == len(seen)
-        behind += len(seen) > 0
+        assert newest is not None
+        assert newest.step == len(seen)
         # What the stale one left after the sweep never counts, and the next sweep takes it
         store.dir.sweep()
-        assert sorted(path.name for path in root.iterdir())[0] == "fence"
         assert store.dir.temporaries() == []
-    assert behind > num_takeovers / 3, "the stale writer hardly ever committed: nothing was raced"
 
 
 def test_takeovers_at_random_instants(folder):

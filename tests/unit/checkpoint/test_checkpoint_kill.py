@@ -75,7 +75,6 @@ def assert_loads(folder: Path, said: int | None, before: int) -> int:
     found = newest.step if newest else 0
     last = said or before
     assert last <= found <= last + 1, (steps, said, before)
-    assert len(steps) <= 4
     if newest:
         for rank in range(NUM_RANKS):
             data = (newest.folder / f"part/rank-{rank}").read_bytes()
@@ -85,7 +84,7 @@ def assert_loads(folder: Path, said: int | None, before: int) -> int:
 
 def kill_at_random_instants(folder: Path, num_kills: int) -> None:
     rng = random.Random(20261121)
-    reached = during_commit = 0
+    reached = 0
     for kill in range(num_kills):
         source, sink = os.pipe()
 
@@ -100,8 +99,10 @@ def kill_at_random_instants(folder: Path, num_kills: int) -> None:
         assert os.WTERMSIG(status) == signal.SIGKILL, "it ended by itself"
         said = last_said(source)
         os.close(source)
-        during_commit += bool(list(folder.glob("step-*.tmp-*/manifest.json")))
         reached = assert_loads(folder, said, reached)
+    life(folder, "undisturbed/1", lambda step: None, 3)
+    assert len(CheckpointStore(folder).dir.folders()) <= 3  # the newest two, and what was verified
+    assert CheckpointStore(folder).dir.temporaries() == []
     assert reached > num_kills / 2, "hardly any save was reached: the test is too slow to kill one"
 
 
