@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from slurmkit.hostlist import compress
 from slurmkit.rundir.ledger import Record
 
 #: What a run may be, by its ledger alone.
@@ -11,6 +12,8 @@ _GOES_ON = frozenset({"relaunch", "spare", "shrink"})
 _HANDED_OVER = frozenset({"successor", "requeue"})
 # Slurm itself starts a job again after these.
 _SLURM_AGAIN = frozenset({"requeued", "preempted", "node_fail"})
+# Kinds of ends that somebody asked for.
+_ASKED = frozenset({"stopped", "preempted", "timeout", "cancelled", "requeued"})
 # What says first that an attempt is in trouble.
 _TROUBLE = frozenset({"node_lost", "hang", "task_exited"})
 
@@ -78,7 +81,7 @@ class Attempt:
         """Whether it ended badly, and not because somebody asked it to."""
         kind = self.failure.get("kind")
         if kind is not None:
-            return kind not in ("stopped", "preempted", "timeout", "cancelled")
+            return kind not in _ASKED
         return self.state in ("failed", "node_fail")
 
 
@@ -152,12 +155,13 @@ def _attempt(records: Sequence[Record], start: Record) -> Attempt:
     commits = tuple(_commit(record) for record in own if record.event == "checkpoint_committed")
     troubles = [record.time for record in own if record.event in _TROUBLE]
     failure = by_event.get("failure")
+    hosts = [str(host) for host in start.fields.get("step_nodes") or ()]
     heard = [record for record in own if record.event not in _AFTERWARDS]
     return Attempt(
         number=start.attempt,
         incarnation=start.incarnation,
         job_id=str(start.fields.get("job_id", "")),
-        nodes=str(start.fields.get("nodes", "")),
+        nodes=compress(hosts) if hosts else str(start.fields.get("nodes", "")),
         start=start.time,
         end=ended.time if ended else heard[-1].time,
         state=str(ended.fields.get("state", "")) if ended else "",
