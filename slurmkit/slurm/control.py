@@ -127,6 +127,17 @@ class JobControl:
         """
         _settled(self._runner.run(["scancel", f"--signal={signal}", step]))
 
+    def cancel_step(self, step: str) -> None:
+        """Kill every task of a step; one that has ended is fine.
+
+        The controller does it after it has answered. With ``--signal=KILL`` scancel itself would
+        talk to each node, and wait for the dead one (seen on 22.05).
+
+        Raises:
+            SlurmError: Slurm refuses, or does not answer.
+        """
+        _settled(self._runner.run(["scancel", step]))
+
     def requeue(self, job: JobId) -> None:
         """Let Slurm start a job again; it ends the job's script in less than a second.
 
@@ -141,6 +152,14 @@ class JobControl:
             raise output.error()
         said = output.complaint or output.stdout.strip()
         raise RefusedError(f"Slurm does not requeue job {job_key(job)}: {said}")
+
+    def batch_script(self, job: JobId) -> str:
+        """Return the text of a job's batch script.
+
+        Raises:
+            SlurmError: Slurm does not have it, or does not answer.
+        """
+        return self._runner.check(["scontrol", "write", "batch_script", str(job_key(job)), "-"])
 
     def answers(self) -> bool:
         """Whether a controller answers."""

@@ -1,18 +1,26 @@
-"""``slurmkit supervise``: run one launch of a job and write down how it went."""
+"""``slurmkit supervise``: run the program of a job, see it through, and write down how it went."""
 
+import asyncio
 import os
 import sys
+from functools import partial
+from pathlib import Path
 
 from slurmkit.errors import SlurmkitError
 from slurmkit.rundir.layout import RunDir
-from slurmkit.rundir.ledger import LedgerWriter, new_incarnation
-from slurmkit.supervise.attempt import Attempt
-from slurmkit.supervise.context import job_context
-from slurmkit.supervise.options import SUMMARY, parse_args
+from slurmkit.rundir.ledger import LedgerWriter, new_incarnation, read_ledger
+from slurmkit.supervise.boot import Past, initial_state, past_of, successor_of
+from slurmkit.supervise.context import JobContext, job_context, step_hosts
+from slurmkit.supervise.journal import Journal
+from slurmkit.supervise.options import SUMMARY, Options, parse_args
+from slurmkit.supervise.policy_values import Rules
+from slurmkit.supervise.relaunch import num_nodes, parse
+from slurmkit.supervise.successor import CONTINUE_VARIABLE
+from slurmkit.supervise.supervisor import Supervisor
 
 
 def main(args: list[str]) -> int:
-    """Run the launch and return the launcher's exit code.
+    """Run the job and return the exit code of its script.
 
     Args:
         args: the command line behind ``supervise``.
@@ -25,17 +33,54 @@ def main(args: list[str]) -> int:
         return 0
     options = parse_args(args)
     job = job_context(os.environ)
-    run = RunDir(options.run_dir.absolute())
-    incarnation = new_incarnation(job.job_id, job.restart_count)
+    folder = os.environ.get(CONTINUE_VARIABLE) or options.run_dir
+    run = RunDir(Path(folder).absolute())
     try:
-        ledger = LedgerWriter(run.element(job.array_task), incarnation)
-        attempt = Attempt(run, job, ledger, options.labels)
+        past = past_of(read_ledger(run.element(job.array_task).ledger_path))
+        if options.remedies and (reason := _nothing_to_do(run, job, past)):
+            sys.stderr.write(f"slurmkit: {reason}\n")
+            return 0
+        ledger = LedgerWriter(
+            run.element(job.array_task), new_incarnation(job.job_id, job.restart_count)
+        )
     except OSError as error:
         raise SlurmkitError(
             f"cannot write the run directory {run.path}: {error}",
             hint=f"it must be on a file system that {job.host} shares and that has room",
         ) from error
     try:
-        return attempt.run(options.command)
+        return asyncio.run(_supervise(options, job, run, past, ledger))
     finally:
         ledger.close()
+
+
+def _nothing_to_do(run: RunDir, job: JobContext, past: Past) -> str:
+    """Return why this start is not wanted; empty when it is."""
+    if past.completed:
+        return "the run is complete: nothing to do"
+    successor = successor_of(job.job_id, past, run.element(job.array_task))
+    return f"job {successor} goes on with this run: nothing to do" if successor else ""
+
+
+async def _supervise(
+    options: Options, job: JobContext, run: RunDir, past: Past, ledger: LedgerWriter
+) -> int:
+    state = initial_state(_rules(options, job), past)
+    journal = partial(Journal, ledger, warn=_warn)
+    supervisor = Supervisor(options, job, run, state, journal, past.mean_time_between_failures_s)
+    return await supervisor.run()
+
+
+def _rules(options: Options, job: JobContext) -> Rules:
+    return Rules(
+        remedies=options.remedies,
+        num_nodes=num_nodes(options.command) or len(step_hosts(options.command, job)) or 1,
+        min_nodes=options.min_nodes,
+        max_restarts=options.max_restarts,
+        can_move=parse(options.command) is not None,
+    )
+
+
+def _warn(message: str) -> None:
+    sys.stderr.write(f"slurmkit: {message}\n")
+    sys.stderr.flush()

@@ -28,6 +28,7 @@ from slurmkit.supervise.policy_values import (
     Found,
     Hung,
     Launch,
+    NodeBack,
     NodeLost,
     Refused,
     Requeue,
@@ -60,7 +61,8 @@ def decide(state: State, event: Event) -> Result:
 
 
 def _found(state: State, event: Found) -> Result:
-    return _finish(state, "done", event.reason, Finish(0, again=event.what == "superseded"))
+    # No record: what is written is complete, or another one's.
+    return replace(state, phase="over"), [Finish(0, again=event.what == "superseded")]
 
 
 def _booted(state: State, event: Booted) -> Result:
@@ -82,10 +84,7 @@ def _checked(state: State, event: Checked) -> Result:
         state, more = _hand_over(state, f"{state.stopping} before the start")
         return state, [*actions, *more]
     wanted = state.rules.num_nodes
-    if len(state.healthy) < wanted and state.forgivable:
-        # They failed in an earlier life of the job, and have just passed: better than not to start.
-        kept = tuple(pair for pair in state.excluded if pair[0] in bad_now)
-        state = replace(state, excluded=kept, forgivable=frozenset())
+    state = _forgive(replace(state, forgivable=state.forgivable - bad_now))
     if len(state.healthy) >= wanted:
         # Not a restart: this attempt is what the job was started for.
         nodes = state.healthy[:wanted]
@@ -121,6 +120,12 @@ def _node_lost(state: State, event: NodeLost) -> Result:
     return replace(state, phase="cancel", cause=cause), [*actions, Cancel()]
 
 
+def _node_back(state: State, event: NodeBack) -> Result:
+    # It is not trusted before it is needed: what made it silent may come back, too.
+    known = event.host in state.bad
+    return (replace(state, forgivable=state.forgivable | {event.host}) if known else state), []
+
+
 def _hung(state: State, event: Hung) -> Result:
     if state.phase != "run" or not state.rules.remedies:
         return state, []
@@ -154,7 +159,7 @@ def _stop(state: State, why: str, deadline: float | None, *, again: bool, relay:
     sooner = min(known, default=None)
     if state.stopping and sooner == state.deadline:
         return state, []  # a second signal never starts a second save
-    told = state.phase == "run"
+    told = state.phase == "run" and bool(state.rules.remedies)
     relay = relay and not state.stopping
     state = replace(
         state, stopping=state.stopping or why, deadline=sooner, again=state.again or again
@@ -175,12 +180,12 @@ def _ended(state: State, event: Ended) -> Result:
     if state.phase not in ("run", "cancel"):
         return state, []
     cause, state = state.cause, replace(state, cause=None)
-    if event.kind == "done":
-        completed = bool(state.rules.remedies)
-        return _finish(state, "done", "the program has ended well", Finish(0, completed=completed))
     if not state.rules.remedies:
         again = event.kind in ("requeued", "preempted")
-        return replace(state, phase="over"), [Finish(event.code or 1, again=again)]
+        code = 0 if event.kind == "done" else event.code or 1
+        return replace(state, phase="over"), [Finish(code, again=again)]
+    if event.kind == "done":
+        return _finish(state, "done", "the program has ended well", Finish(0, completed=True))
     if event.kind == "cancelled":
         reason = "the job was cancelled: a cancelled job is not started again"
         return _finish(state, "stop", reason, Finish(event.code or 1))
@@ -243,6 +248,7 @@ def _again(state: State, reason: str) -> Result:
 def _without_enough(state: State, reason: str) -> Result:
     """Try the remedies in their order: the nodes of the last launch are not all usable any more."""
     rules = state.rules
+    state = _forgive(state)
     for remedy in rules.remedies:
         if remedy == "spare" and rules.can_move and len(state.healthy) >= rules.num_nodes:
             nodes = _chosen(state)
@@ -257,6 +263,14 @@ def _without_enough(state: State, reason: str) -> Result:
         if remedy == "stop":
             break
     return _finish(state, "stop", f"{reason}: nothing more to try", Finish(1))
+
+
+def _forgive(state: State) -> State:
+    """Take nodes back that have come back, where there are too few without them."""
+    if len(state.healthy) >= state.rules.num_nodes or not state.forgivable:
+        return state
+    kept = tuple(pair for pair in state.excluded if pair[0] not in state.forgivable)
+    return replace(state, excluded=kept, forgivable=frozenset())
 
 
 def _chosen(state: State) -> tuple[str, ...]:
@@ -277,24 +291,20 @@ def _hand_over(state: State, reason: str) -> Result:
     for remedy in state.rules.remedies:
         if remedy == "stop":
             break
-        if remedy == "successor" and remedy not in state.refused:
-            words = f"{reason}: a successor job goes on"
-            return _handing(
-                state, free, _decision(state, remedy, words), SubmitSuccessor(state.bad)
-            )
-        if remedy == "requeue" and remedy not in state.refused:
-            words = f"{reason}: Slurm starts the job again"
-            return _handing(state, free, _decision(state, remedy, words), Requeue())
+        if remedy in state.refused:
+            continue
+        handing = replace(state, phase="hand-over", restarts=state.restarts + (not free))
+        if remedy == "successor":
+            decision = _decision(handing, remedy, f"{reason}: a successor job goes on")
+            return handing, [decision, SubmitSuccessor(state.bad)]
+        if remedy == "requeue":
+            decision = _decision(handing, remedy, f"{reason}: Slurm starts the job again")
+            return handing, [decision, Requeue()]
     code = EXIT_AGAIN if state.stopping else 1
     words = f"{reason}: the job file names no way to go on in another job"
     if state.refused:
         words = f"{reason}: Slurm refused {' and '.join(sorted(state.refused))}"
     return _finish(state, "stop", words, Finish(code))
-
-
-def _handing(state: State, free: bool, decision: Decide, action: Action) -> Result:
-    state = replace(state, phase="hand-over", restarts=state.restarts + (not free))
-    return state, [decision, action]
 
 
 def _refused(state: State, event: Refused) -> Result:
@@ -329,7 +339,7 @@ def _finish(state: State, choice: Choice, reason: str, finish: Finish) -> Result
 
 
 def _decision(state: State, choice: Choice, reason: str) -> Decide:
-    return Decide(choice, reason, state.nodes, state.bad, state.restarts_left)
+    return Decide(choice, reason, state)
 
 
 _HANDLERS: dict[type, Callable[[State, Any], Result]] = {
@@ -339,6 +349,7 @@ _HANDLERS: dict[type, Callable[[State, Any], Result]] = {
     Tracked: _tracked,
     Committed: _committed,
     NodeLost: _node_lost,
+    NodeBack: _node_back,
     Hung: _hung,
     Warned: _warned,
     Terminated: _terminated,

@@ -73,7 +73,8 @@ class State:
         allocated: the nodes of the job, in Slurm's order.
         nodes: those that the present attempt runs on.
         excluded: nodes not to be used, each with the reason.
-        forgivable: those of them that were excluded in an earlier life of the job.
+        forgivable: those of them that are used again before the run goes without: they failed in an
+            earlier life of the job, or have come back.
         restarts: starts since the last commit, without the first.
         application_restarts: those of them that followed a failure of the program itself.
         committed: the newest committed step; None for none yet.
@@ -172,6 +173,13 @@ class NodeLost:
 
 
 @dataclass(frozen=True)
+class NodeBack:
+    """A node that was lost answers again."""
+
+    host: str
+
+
+@dataclass(frozen=True)
 class Hung:
     """Nothing has gone on for too long; ``hosts`` are those whose ranks are furthest behind."""
 
@@ -240,6 +248,7 @@ Event: TypeAlias = (
     | Tracked
     | Committed
     | NodeLost
+    | NodeBack
     | Hung
     | Warned
     | Terminated
@@ -268,13 +277,17 @@ class Exclude:
 
 @dataclass(frozen=True)
 class Decide:
-    """Write down what was decided, and why."""
+    """Write down what was decided, and why.
+
+    Attributes:
+        choice: what is done.
+        reason: why, in a sentence.
+        state: what is known after the decision.
+    """
 
     choice: Choice
     reason: str
-    nodes: tuple[str, ...]
-    excluded: tuple[str, ...]
-    restarts_left: int
+    state: State
 
 
 @dataclass(frozen=True)

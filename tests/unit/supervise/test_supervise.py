@@ -41,7 +41,8 @@ def _records(tmp_path: Path) -> list[Record]:
 def test_a_good_run(start: Start, tmp_path: Path) -> None:
     script = 'printf "0: a\\n1: $MASTER_ADDR:$MASTER_PORT\\n0: b\\n"; echo "srun: hm" >&2'
     said, errors = start(script).communicate(timeout=60)
-    started, step, ended = _records(tmp_path)
+    life, started, step, ended = _records(tmp_path)
+    assert life.event == "incarnation_started"
     where = step.fields["rendezvous"]
     assert said.decode() == f"[rank 0] a\n[rank 1] {where}\n[rank 0] b\nsrun: hm\n"
     assert errors == b""
@@ -158,33 +159,40 @@ def test_term_ends_it_in_good_order(start: Start, tmp_path: Path, number: signal
         assert p.stdout.read() == b"[rank 0] bye\n"
     assert p.returncode == 5
     events = [record.event for record in _records(tmp_path)]
-    assert events[2:] == ["attempt_ending", "attempt_ended", "secrets_removed"]
-    assert _records(tmp_path)[3].fields["state"] == "cancelled"
+    assert events[2:] == ["step_started", "attempt_ending", "attempt_ended", "secrets_removed"]
+    assert _records(tmp_path)[4].fields["state"] == "cancelled"
     assert read_secrets(tmp_path) is None
 
 
-_WATCH = """
-import subprocess, sys
-from slurmkit.launch.processes import spawn
-from slurmkit.supervise.watch import Watch
-class Listener:
+_STUBBORN = """
+import asyncio, sys
+from slurmkit.supervise.launcher import Launcher
+class Reader:
     def output(self, chunk): sys.stdout.buffer.write(chunk); sys.stdout.flush()
     def idle(self): pass
-    def ending(self, number): print("ending", number.name, flush=True)
-    def tick(self): pass
-with Watch(Listener(), kill_after_s=0.5) as watch:
-    print(watch.run(lambda: spawn(["bash", "-c", sys.argv[1]], {})))
+async def main():
+    launcher = Launcher(["bash", "-c", sys.argv[1]], {}, Reader())
+    await asyncio.to_thread(sys.stdin.readline)
+    launcher.signal(15)
+    await asyncio.sleep(0.2)
+    print("alive", launcher.alive(), flush=True)
+    launcher.kill()
+    print(await launcher.wait())
+    await launcher.drained()
+asyncio.run(main())
 """
 
 
 def test_a_launcher_that_ignores_term_is_killed_with_its_children() -> None:
     script = "trap '' TERM; echo up; /bin/sleep 300 & while :; do /bin/sleep 0.1; done"
-    command = [sys.executable, "-c", _WATCH, script]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
+    command = [sys.executable, "-c", _STUBBORN, script]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
         assert process.stdout.readline() == "up\n"
-        process.terminate()
-        assert process.stdout.read() == "ending SIGTERM\n-9\n"
+        before = time.monotonic()
+        said, _ = process.communicate("go\n", timeout=30)
+        assert said == "alive True\n-9\n"
+        assert time.monotonic() - before < 1.9  # the child that held the output open is gone, too
 
 
 def test_term_at_once_is_not_lost(start: Start, tmp_path: Path) -> None:

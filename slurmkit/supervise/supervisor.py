@@ -1,0 +1,590 @@
+"""The supervisor of one life of a job: turns what happens into events, and carries decisions out.
+
+Everything runs in one event loop. What may wait, such as a disk or Slurm, is done in threads, so
+that the signs of life of the nodes are heard all the time.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from slurmkit.checkpoint.fence import write_fence
+from slurmkit.checkpoint.layout import CheckpointDir
+from slurmkit.errors import SlurmError, SlurmkitError, SlurmUnreachableError
+from slurmkit.hooks.values import EndedJob
+from slurmkit.hostlist import HostlistError, expand
+from slurmkit.launch.ports import reserve
+from slurmkit.launch.rendezvous import master_address, seed
+from slurmkit.rundir.layout import ElementDir, RunDir
+from slurmkit.rundir.ledger import StaleWriterError
+from slurmkit.rundir.secretfile import read_secrets
+from slurmkit.slurm.control import JobControl
+from slurmkit.slurm.runner import SlurmTimeoutError
+from slurmkit.supervise import successor
+from slurmkit.supervise.attempt import Attempt, Plan, attempt_environment
+from slurmkit.supervise.clockwork import Times, ask_job, ask_times
+from slurmkit.supervise.context import JobContext, step_hosts
+from slurmkit.supervise.ending import Fate, ask_states, fate_of, remove_secrets_if_over
+from slurmkit.supervise.exit_hooks import call_exit_hooks, hooks_of_job
+from slurmkit.supervise.journal import Journal
+from slurmkit.supervise.options import Options
+from slurmkit.supervise.policy import decide
+from slurmkit.supervise.policy_values import (
+    Action,
+    Booted,
+    Cancel,
+    Checked,
+    CheckNodes,
+    Committed,
+    Decide,
+    DumpStacks,
+    Ended,
+    Event,
+    Exclude,
+    Finish,
+    Launch,
+    Refused,
+    Requeue,
+    State,
+    SubmitSuccessor,
+    Superseded,
+    TellStop,
+    Terminated,
+    TimeIsUp,
+    Warned,
+)
+from slurmkit.supervise.record import Recorder
+from slurmkit.supervise.relaunch import on_nodes
+from slurmkit.supervise.verdict import verdict
+from slurmkit.supervise.watching import Watching
+
+_RELAYED = (signal.SIGUSR1, signal.SIGUSR2)
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+#: A launcher that does not end this long after TERM is killed; Slurm's KillWait is 30 s by default.
+KILL_AFTER_S = 20.0
+# Slurm kills a requeued job's script in less than a second.
+_REQUEUE_S = 60.0
+_RETRY_S = 1.0
+# How long before Slurm's end of the job a step that still runs is given up.
+_TIME_UP_S = 3.0
+_SCANCEL_S = 3.0
+_TASKS_GONE_S = 5.0
+_STACKS_S = 10.0
+
+
+class Supervisor:
+    """Runs one life of a job to its end.
+
+    Args:
+        options: the command line.
+        job: the job that this is.
+        run: the run's folder.
+        state: what the policy starts from.
+        journal: makes the ledger's writer, given who is told that this incarnation is stale.
+        mtbf_s: mean time between failures, seconds; None when not known.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        job: JobContext,
+        run: RunDir,
+        state: State,
+        journal: Callable[[Callable[[StaleWriterError], None]], Journal],
+        mtbf_s: float | None = None,
+    ) -> None:
+        self._options = options
+        self._job = job
+        self._run_dir = run
+        self._element: ElementDir = run.element(job.array_task)
+        self._state = state
+        self._mtbf_s = mtbf_s
+        self._loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._journal = journal(self._on_stale)
+        self._attempt: Attempt | None = None
+        self._number = max(self._element.attempts(), default=0) + 1
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timers: list[asyncio.TimerHandle] = []
+        self._times = Times()
+        self._asking: asyncio.Task[Times] | None = None
+        self._warned_by = ""
+        self._step_id = ""
+        self._hooks = hooks_of_job()
+        self._secrets = read_secrets(run.path) or {}
+        self._checkpoints = _checkpoint_dir(self._element)
+        self._watching: Watching | None = None
+        self._exit_code: int | None = None
+        self._do: dict[type, Callable[[Any], Awaitable[None]]] = {
+            CheckNodes: self._check_nodes,
+            Exclude: self._exclude,
+            Decide: self._write_decision,
+            Launch: self._launch,
+            DumpStacks: self._dump_stacks,
+            Cancel: self._cancel,
+            TellStop: self._tell_stop,
+            SubmitSuccessor: self._submit_successor,
+            Requeue: self._requeue,
+            Finish: self._finish,
+        }
+
+    # -- the loop -----------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        """Run to the end and return the exit code of the batch script."""
+        self._listen()
+        self._boot()
+        try:
+            while self._exit_code is None:
+                event = await self._events.get()
+                self._state, actions = decide(self._state, event)
+                for action in actions:
+                    await self._act(action)
+            return self._exit_code
+        finally:
+            for timer in self._timers:
+                timer.cancel()
+            for task in self._tasks:
+                task.cancel()
+            if self._watching:
+                await self._watching.stop()
+            await asyncio.to_thread(self._journal.close)
+
+    async def _act(self, action: Action) -> None:
+        await self._do[type(action)](action)
+
+    def _post(self, event: Event) -> None:
+        self._events.put_nowait(event)
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _note(self, event: str, **fields: object) -> None:
+        self._journal.note(event, self._number, **fields)
+
+    def _on_stale(self, error: StaleWriterError) -> None:
+        """A newer incarnation holds the fence; called in the ledger's thread."""
+        _warn(str(error))
+        self._loop.call_soon_threadsafe(self._post, Superseded(error.message))
+
+    # -- boot and signals ---------------------------------------------------------------------
+
+    def _boot(self) -> None:
+        job = self._job
+        nodes = _names(job.nodes)
+        self._note(
+            "incarnation_started",
+            job_id=job.job_id,
+            array_task=job.array_task,
+            array_size=job.array_size,
+            restart_count=job.restart_count,
+            nodes=job.nodes,
+            host=job.host,
+            excluded=list(self._state.bad),
+        )
+        if job.key and (self._state.rules.remedies or "SLURMKIT_CHECKPOINT_DIR" in os.environ):
+            self._asking = asyncio.ensure_future(asyncio.to_thread(ask_times, job))
+        self._post(Booted(nodes or (job.host,)))
+
+    def _listen(self) -> None:
+        """Take over the signals; before the launch, so that none finds the default."""
+        for number in _RELAYED:
+            self._loop.add_signal_handler(number, self._on_warning, number)
+        for number in _ENDING:
+            self._loop.add_signal_handler(number, self._on_term, number)
+
+    def _on_warning(self, number: signal.Signals) -> None:
+        name = number.name
+        ours = os.environ.get("SLURMKIT_WARNING_SIGNAL", "").removeprefix("SIG")
+        if self._state.rules.remedies and ours and name == f"SIG{ours}":
+            self._warned_by = name
+            self._spawn(self._warn_soon())
+        else:
+            self._relay(number)
+
+    async def _warn_soon(self) -> None:
+        times = await self._known_times()
+        self._post(Warned("the time limit", times.end_time))
+
+    def _on_term(self, number: signal.Signals) -> None:
+        attempt = self._attempt
+        if attempt is not None and attempt.terminated is None:
+            attempt.terminated = number
+            attempt.note("attempt_ending", signal=number.name)
+            self._spawn(self._conclude_in_time(attempt))
+        if not self._state.rules.remedies and attempt is not None:
+            attempt.signal(number)
+        self._post(Terminated(self._times.deadline(time.time())))
+
+    async def _known_times(self) -> Times:
+        if self._asking is not None:
+            self._times = await self._asking
+            self._asking = None
+        return self._times
+
+    # -- nodes --------------------------------------------------------------------------------
+
+    async def _check_nodes(self, _action: CheckNodes) -> None:
+        self._watching = Watching(
+            self._options, self._element, self._journal, lambda: self._number, self._post
+        )
+        try:
+            await self._watching.start(self._state.allocated)
+        except OSError as error:
+            raise SlurmkitError(
+                f"the agents of the nodes cannot be started: {error}",
+                hint=f"see whether {self._element.path} can be written",
+            ) from error
+        self._spawn(self._call_roll(self._watching))
+
+    async def _call_roll(self, watching: Watching) -> None:
+        bad = await watching.roll_call()
+        self._post(Checked(tuple(sorted(bad.items()))))
+
+    async def _exclude(self, action: Exclude) -> None:
+        self._note("node_excluded", host=action.host, reason=action.reason)
+        if self._watching:
+            self._watching.excluded(action.host)
+
+    async def _write_decision(self, action: Decide) -> None:
+        state = action.state
+        _warn(f"{action.choice}: {action.reason}")
+        self._note(
+            "decision",
+            action=action.choice,
+            reason=action.reason,
+            nodes=list(state.nodes),
+            excluded=list(state.bad),
+            restarts_left=state.restarts_left,
+            restarts=state.restarts,
+            application_restarts=state.application_restarts,
+        )
+
+    # -- launching ----------------------------------------------------------------------------
+
+    async def _launch(self, action: Launch) -> None:
+        await self._known_times()
+        number = self._number = await asyncio.to_thread(self._element.new_attempt)
+        token = f"{self._journal.incarnation}/{number}"
+        fenced = bool(self._state.rules.remedies) or "SLURMKIT_CHECKPOINT_DIR" in os.environ
+        if fenced:
+            await asyncio.to_thread(self._take_checkpoints, token)
+        command = list(self._options.command)
+        if self._state.rules.remedies:
+            command = on_nodes(command, action.nodes, name=f"attempt-{number}")
+        nodes = tuple(step_hosts(command, self._job))
+        port, holder = reserve(seed(dict(os.environ)) + 7 * number)
+        self._step_id = ""
+        try:
+            plan = self._plan(number, command, nodes, port, token if fenced else None)
+            if self._watching:
+                self._watching.begin_attempt(number, action.nodes)
+            attempt = Attempt(plan, self._job, self._journal, self._recorder, self._on_output)
+            self._attempt = attempt
+            attempt.begin()
+        except BaseException:
+            if holder:
+                holder.close()
+            raise
+        self._spawn(self._see_through(attempt, partial(_close, holder)))
+
+    def _plan(
+        self, number: int, command: list[str], nodes: tuple[str, ...], port: int, token: str | None
+    ) -> Plan:
+        own = master_address(dict(os.environ))
+        # Where the step leaves this host out, `slurmkit exec` lets rank 0 choose; what is started
+        # without it has to do with the first node's name.
+        first = nodes[0] if nodes and self._job.host not in nodes else ""
+        suffix = os.environ.get("SLURMKIT_MASTER_ADDR_SUFFIX", "")
+        address = f"{first}{suffix}" if first else own
+        values: dict[str, str | None] = {
+            "MASTER_ADDR": address,
+            "MASTER_PORT": str(port),
+            "SLURMKIT_RENDEZVOUS_HOST": self._job.host,
+            "SLURMKIT_RUN_DIR": str(self._run_dir.path),
+            "SLURMKIT_ATTEMPT": str(number),
+            "SLURMKIT_INCARNATION": self._journal.incarnation,
+            "SLURMKIT_CHECKPOINT_DIR": str(self._checkpoints),
+            "SLURMKIT_FENCE": token,
+            "SLURMKIT_GRACE_S": _number(self._times.grace_s),
+            "SLURMKIT_MTBF_S": _number(self._mtbf_s),
+            successor.CONTINUE_VARIABLE: None,
+        }
+        if self._hooks:
+            values["SLURMKIT_HOOKS"] = self._hooks
+        if self._watching:
+            values |= self._watching.environment()
+        env = attempt_environment(os.environ, values)
+        folder = self._element.attempt_dir(number)
+        return Plan(number, folder, tuple(command), env, nodes, f"{address}:{port}")
+
+    def _take_checkpoints(self, token: str) -> None:
+        """Let only this attempt commit, and clear away what earlier ones left half done."""
+        folder = CheckpointDir(self._checkpoints)
+        try:
+            write_fence(folder.path, token)
+            swept = folder.sweep()
+        except OSError as error:
+            _warn(f"the checkpoint folder {folder.path} cannot be prepared: {error}")
+            return
+        if swept:
+            _warn(f"removed {len(swept)} unfinished checkpoints from {folder.path}")
+
+    def _recorder(self, *args: Any) -> Recorder:
+        logs, hosts, on_exit = args
+        return Recorder(logs, self._options.labels, hosts, on_exit, self._secrets.values())
+
+    def _on_output(self) -> None:
+        """Ranks have written something; called in the reading thread."""
+        if self._watching:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._watching.output_seen)
+
+    # -- the end of an attempt ----------------------------------------------------------------
+
+    async def _see_through(self, attempt: Attempt, release: Callable[[], None]) -> None:
+        """Wait for an attempt's end, write it down, and tell the policy."""
+        try:
+            await attempt.ended()
+        finally:
+            release()
+        if self._watching:
+            self._watching.end_attempt()
+        if attempt.cancelled:
+            attempt.conclude(Fate(), "cancelled")
+            self._post(Ended("node", code=attempt.code))
+            await attempt.drained()
+            return
+        await attempt.drained()
+        self._find_commits()
+        fate = await asyncio.to_thread(self._fate, attempt)
+        job = None
+        if self._state.rules.remedies and attempt.code and not fate.state:
+            job = await asyncio.to_thread(ask_job, self._job)
+        ended = verdict(attempt, fate, job, self._warned_by)
+        reason = attempt.conclude(fate, "stopped" if ended.kind == "stopped" else "")
+        if attempt.logs.problem:
+            _warn(f"{attempt.logs.lost_bytes} bytes of logs are lost: {attempt.logs.problem}")
+        if reason:
+            _warn(reason)
+        if self._state.rules.remedies and ended.kind != "done":
+            self._note_failure(ended)
+        self._post(ended)
+
+    def _note_failure(self, ended: Ended) -> None:
+        self._note(
+            "failure",
+            kind=ended.kind,
+            key=ended.key,
+            host=ended.host,
+            reason=ended.reason,
+            step=self._watching.step if self._watching else None,
+        )
+
+    def _fate(self, attempt: Attempt) -> Fate:
+        """Return what Slurm is doing with the job, when that matters."""
+        if attempt.code == 0 or attempt.concluded:
+            return Fate()
+        return fate_of(ask_states(self._job), attempt.said())
+
+    def _find_commits(self) -> None:
+        """Count a commit that nobody has told of: a rank's last words may be lost."""
+        with contextlib.suppress(OSError):
+            steps = CheckpointDir(self._checkpoints).steps()
+            if steps:
+                self._post(Committed(steps[-1]))
+
+    async def _conclude_in_time(self, attempt: Attempt) -> None:
+        """Write the last records before Slurm's KILL comes, unless the signal was no end."""
+        kill_at = self._loop.time() + KILL_AFTER_S
+        times = await self._known_times()
+        pause_s = times.conclude_after_s
+        while attempt.alive():
+            await asyncio.sleep(min(pause_s, max(0.1, kill_at - self._loop.time())))
+            if not attempt.alive():
+                return
+            if not attempt.concluded:
+                attempt.code = 128 + int(attempt.terminated or signal.SIGTERM)
+                fate = await asyncio.to_thread(self._fate, attempt)
+                if fate.state:
+                    ended = verdict(attempt, fate, None, "")
+                    attempt.conclude(fate)
+                    self._post(ended)
+            if self._loop.time() >= kill_at:
+                attempt.kill()
+                return
+
+    # -- acting on a running step -------------------------------------------------------------
+
+    async def _dump_stacks(self, _action: DumpStacks) -> None:
+        if self._watching:
+            await self._watching.dump_stacks(self._element.attempt_dir(self._number), _STACKS_S)
+
+    async def _cancel(self, _action: Cancel) -> None:
+        """End the step: nothing here waits for a node that does not answer."""
+        attempt = self._attempt
+        if attempt is None:
+            return
+        attempt.cancel()
+        if self._job.key:
+            await self._end_step()
+        if self._watching:
+            await self._watching.tasks_gone(_TASKS_GONE_S)
+
+    async def _end_step(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self._kill_step, f"attempt-{self._number}")
+            except SlurmTimeoutError as error:
+                _warn(f"the step may still run: {error.message}")
+            except SlurmUnreachableError as error:
+                # Perhaps it is this node that is cut off. Then nothing that is decided here can be
+                # carried out, and what seems lost may be there again in a moment.
+                _warn(f"waiting for Slurm: {error.message}")
+                await asyncio.sleep(_RETRY_S + 3 * self._options.heartbeat_s)
+                continue
+            except SlurmError as error:
+                _warn(f"the step could not be cancelled: {error.message}")
+            return
+
+    def _kill_step(self, name: str) -> None:
+        control = JobControl(timeout_s=_SCANCEL_S)
+        for step in control.steps(self._job.key):
+            if step.name == name:
+                control.cancel_step(step.id)
+
+    async def _tell_stop(self, action: TellStop) -> None:
+        self._note("warned", why=action.why, deadline=action.deadline)
+        if self._watching:
+            self._watching.tell_stop(action.why, action.deadline)
+        if action.relay and self._warned_by:
+            self._relay(signal.Signals[self._warned_by])
+        if action.deadline is not None and self._state.again:
+            left_s = max(0.0, action.deadline - time.time() - _TIME_UP_S)
+            self._timers.append(self._loop.call_later(left_s, self._post, TimeIsUp()))
+
+    def _relay(self, number: signal.Signals) -> None:
+        """Pass a signal on to the ranks.
+
+        srun and mpirun forward these signals to their tasks. torchrun dies of them and leaves its
+        workers behind, so under it the ranks are told by their agents alone.
+        """
+        if self._options.labels == "torchrun":
+            _warn(f"{number.name} is not passed on: torchrun would die of it")
+        elif self._attempt is not None:
+            self._attempt.signal(number)
+
+    # -- the end ------------------------------------------------------------------------------
+
+    async def _submit_successor(self, action: SubmitSuccessor) -> None:
+        job = self._job
+        former = successor.Predecessor(
+            job.job_id, job.key, self._journal.incarnation, job.array_task, job.array_size
+        )
+        await self._journal.flush()
+        work = partial(successor.submit, self._run_dir, former, action.exclude)
+        try:
+            job_id = await self._patiently(work)
+        except SlurmkitError as error:
+            _warn(f"no successor: {error.message}")
+            self._post(Refused("successor", f"Slurm takes no successor: {error.message}"))
+            return
+        self._note("successor_submitted", job_id=job_id, exclude=list(action.exclude))
+        _warn(f"job {job_id} goes on with this run")
+        await self._finish(Finish(75, again=True))
+
+    async def _requeue(self, _action: Requeue) -> None:
+        self._note("requeued")
+        if self._hooks and self._attempt is not None:
+            await self._call_hooks(self._attempt, 75)
+        await self._journal.flush()  # Slurm kills us in less than a second
+        try:
+            await self._patiently(partial(JobControl().requeue, self._job.key))
+        except SlurmkitError as error:
+            self._post(Refused("requeue", error.message))
+            return
+        await asyncio.sleep(_REQUEUE_S)
+        self._exit_code = 75
+
+    async def _patiently(self, work: Callable[[], Any]) -> Any:
+        """Do it in a thread, again and again while no controller answers."""
+        while True:
+            try:
+                return await asyncio.to_thread(work)
+            except SlurmUnreachableError as error:
+                _warn(f"waiting for Slurm: {error.message}")
+                await asyncio.sleep(_RETRY_S)
+
+    async def _finish(self, action: Finish) -> None:
+        attempt = self._attempt
+        if attempt is not None and attempt.alive():  # concluded early: Slurm is about to kill it
+            deadline = self._loop.time() + KILL_AFTER_S
+            while attempt.alive() and self._loop.time() < deadline:
+                await asyncio.sleep(0.05)
+            attempt.kill()
+        if action.completed:
+            self._note("run_completed")
+        if not self._journal.stale:
+            if not action.again:
+                await asyncio.to_thread(self._remove_secrets)
+            if self._hooks and attempt is not None:
+                await self._call_hooks(attempt, action.code)
+        self._exit_code = action.code
+
+    def _remove_secrets(self) -> None:
+        try:
+            if remove_secrets_if_over(self._run_dir, self._job):
+                self._note("secrets_removed")
+        except SlurmkitError as error:
+            _warn(str(error))
+
+    async def _call_hooks(self, attempt: Attempt, code: int) -> None:
+        exits = attempt.recorder.exits
+        ended = EndedJob(
+            job_id=self._job.job_id,
+            attempt=attempt.plan.number,
+            exit_code=code,
+            nodes=self._job.nodes,
+            host=self._job.host,
+            num_failed_tasks=len(exits) + attempt.recorder.num_omitted,
+            run_dir=str(self._run_dir.path),
+            environment=MappingProxyType(dict(os.environ)),
+        )
+        await asyncio.to_thread(call_exit_hooks, ended, exits, self._hooks, _warn)
+
+
+def _checkpoint_dir(element: ElementDir) -> Path:
+    """Return the checkpoint folder; a relative one is below the element's."""
+    return element.path / (os.environ.get("SLURMKIT_CHECKPOINT_DIR") or "checkpoints")
+
+
+def _names(hostlist: str) -> tuple[str, ...]:
+    try:
+        return tuple(expand(hostlist))
+    except HostlistError:
+        return ()
+
+
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:g}"
+
+
+def _close(holder: Any) -> None:
+    if holder:
+        holder.close()
+
+
+def _warn(message: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"slurmkit: {message}\n")
+        sys.stderr.flush()
