@@ -15,6 +15,16 @@ _REPORTS = {
     "status": "`status --json` (without RUN a list of them) and `submit --wait --json`",
     "check": "`check --json`; `submit --dry-run --json` adds the script",
     "submit": "`submit --json`",
+    "run": "`run --json`",
+    "report": "`report --json`",
+    "explain": "`explain --json`",
+    "ckpt-list": "`ckpt list --json`",
+    "ckpt-verify": "`ckpt verify --json`",
+    "ckpt-prune": "`ckpt prune --json`",
+    "ckpt-commit": "`ckpt commit --json`",
+    "topo-show": "`topo show --json`; `topo import --json` leaves out pairs and costs",
+    "topo-verify": "`topo verify --json`",
+    "topo-plan": "`topo plan --json`",
 }
 _NOTICE = "<!-- Written by docs/generate.py from the code; changes made here are lost. -->\n\n"
 

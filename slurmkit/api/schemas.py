@@ -1,5 +1,6 @@
 """JSON Schemas of what people write and of what --json prints."""
 
+from importlib import import_module
 from typing import Any
 
 from slurmkit.errors import UsageError
@@ -41,8 +42,23 @@ _SUBMIT = {
 }
 
 
+# What commands print that are dataclasses: module and class, and whether it is a list of them.
+_VALUES = {
+    "status": ("slurmkit.api.status", "RunStatus", False),
+    "run": ("slurmkit.api.local", "LocalRun", False),
+    "report": ("slurmkit.observe.report", "RunReport", False),
+    "explain": ("slurmkit.observe.story", "Story", False),
+    "ckpt-list": ("slurmkit.api.checkpoints", "CheckpointList", True),
+    "ckpt-prune": ("slurmkit.api.checkpoints", "PrunedCheckpoints", True),
+    "ckpt-commit": ("slurmkit.api.checkpoints", "CommittedCheckpoint", False),
+}
+_TOPOLOGY = ("topo-show", "topo-verify", "topo-plan")
+#: All names that ``schema_of`` knows.
+NAMES = ("job", "site", "check", "submit", *_VALUES, "ckpt-verify", *_TOPOLOGY)
+
+
 def schema_of(name: str) -> dict[str, Any]:
-    """Return a JSON Schema (draft 2020-12): of job, site, status, check or submit.
+    """Return a JSON Schema (draft 2020-12) by one of NAMES.
 
     Raises:
         UsageError: no such schema.
@@ -55,15 +71,44 @@ def schema_of(name: str) -> dict[str, Any]:
         from slurmkit.site.schema import site_schema  # noqa: PLC0415
 
         return site_schema()
-    if name == "status":
-        from pydantic import TypeAdapter  # noqa: PLC0415
-
-        from slurmkit.api.status import RunStatus  # noqa: PLC0415
-
-        return _draft(TypeAdapter(RunStatus).json_schema())
     if name in ("check", "submit"):
         return _draft(_CHECK if name == "check" else _SUBMIT)
-    raise UsageError(f"no schema {name!r}", hint="choose one of: job, site, status, check, submit")
+    if name in _VALUES:
+        return _draft(_of_value(*_VALUES[name]))
+    if name == "ckpt-verify":
+        verdicts = _of_value("slurmkit.api.checkpoints", "CheckpointVerdict", True)
+        return _draft(_verified(verdicts))
+    if name in _TOPOLOGY:
+        from slurmkit.api.schemas_topology import topology_schema  # noqa: PLC0415
+
+        return _draft(topology_schema(name))
+    raise UsageError(f"no schema {name!r}", hint=f"choose one of: {', '.join(NAMES)}")
+
+
+def _of_value(module: str, name: str, is_list: bool) -> dict[str, Any]:
+    from pydantic import TypeAdapter  # noqa: PLC0415
+
+    value = getattr(import_module(module), name)
+    schema = TypeAdapter(value).json_schema(mode="serialization")
+    if not is_list:
+        return schema
+    definitions = schema.pop("$defs", {})
+    return {"$defs": {**definitions, name: schema}, "type": "array", "items": _refer(name)}
+
+
+def _refer(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _verified(verdicts: dict[str, Any]) -> dict[str, Any]:
+    definitions = verdicts.pop("$defs")
+    return {
+        "$defs": definitions,
+        "type": "object",
+        "description": "Whether all are whole, and each of them.",
+        "required": ["ok", "checkpoints"],
+        "properties": {"ok": {"type": "boolean"}, "checkpoints": verdicts},
+    }
 
 
 def _draft(schema: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from slurmkit import __version__
-from slurmkit.cli import compute, jobs, meta, plugins, runs, sandbox, topo
+from slurmkit.cli import compute, jobs, meta, plugins, recovery, runs, sandbox, topo
 
 app = typer.Typer(
     name="slurmkit",
@@ -43,9 +43,12 @@ for command in (
     runs.status,
     runs.logs,
     runs.cancel,
+    recovery.report,
+    recovery.explain,
     meta.schema,
 ):
     app.command()(command)
+app.add_typer(recovery.ckpt, name="ckpt")
 app.add_typer(meta.site_app, name="site")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(topo.app, name="topo")

@@ -8,11 +8,13 @@ site_app = typer.Typer(help="What this cluster is, as slurmkit sees it.", rich_m
 
 
 def schema(
-    name: Annotated[str, typer.Argument(help="job, site, status, check or submit.")] = "job",
+    name: Annotated[
+        str, typer.Argument(help="job, site, or the name of a command with --json: ckpt-list.")
+    ] = "job",
 ) -> None:
     """Print a JSON Schema.
 
-    Of job.yaml, of site.yaml, or of what status, check and submit print with --json.
+    Of job.yaml, of site.yaml, or of what a command prints with --json.
 
     Example: slurmkit schema job > job.schema.json
     """

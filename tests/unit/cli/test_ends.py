@@ -28,7 +28,7 @@ def _run(*argv: str, **kwargs: Any) -> "subprocess.CompletedProcess[str]":
         (["no-such-command"], 2, "No such command"),
         (["render", "no-such-file.yaml"], 2, "there is no file no-such-file.yaml"),
         (["init", "no-such-starter"], 2, "hello-mpi, hello-ranks, llama-finetune"),
-        (["schema", "nothing"], 2, "job, site, status"),
+        (["schema", "nothing"], 2, "job, site, check"),
         (["logs", "no-such-run"], 2, "no-such-run"),
     ],
 )
