@@ -13,6 +13,7 @@ from slurmkit.supervise.context import JobContext
 from slurmkit.supervise.ending import Fate
 from slurmkit.supervise.journal import Journal
 from slurmkit.supervise.launcher import Launcher
+from slurmkit.supervise.policy_values import Cause
 from slurmkit.supervise.record import Recorder
 
 
@@ -59,6 +60,7 @@ class Attempt:
         self.plan = plan
         self.code = 0
         self.cancelled = False
+        self.cause: Cause | None = None
         self.concluded = False
         self.terminated: signal.Signals | None = None
         self.logs = AttemptLogs(plan.folder)
@@ -126,25 +128,30 @@ class Attempt:
         if self._launcher is not None:
             self._launcher.kill()
 
-    def cancel(self) -> None:
-        """Kill the launcher because the supervisor wants the attempt to end."""
+    def cancel(self, cause: Cause | None) -> None:
+        """Kill the launcher because the supervisor wants the attempt to end.
+
+        Args:
+            cause: what made it want that; None when its time is over.
+        """
         self.cancelled = True
+        self.cause = cause
         self.kill()
 
-    def conclude(self, fate: Fate, own_state: str = "") -> str:
-        """Write the attempt's last record, once, and return the reason for its end.
+    def conclude(self, fate: Fate, own_state: str = "", reason: str = "") -> str:
+        """Write the attempt's last record, once, and return the reason for its failure.
 
         Args:
             fate: what Slurm is doing with the job.
             own_state: what to say when Slurm is doing nothing; empty to judge by the exit code.
+            reason: why it failed; empty to judge by what tasks and launcher said.
         """
         if self.concluded:
             return ""
         self.concluded = True
         state = fate.state or own_state or self._own_state()
         cause = root_cause(self.recorder.exits) if state == "failed" else None
-        reason = ""
-        if state == "failed":
+        if state == "failed" and not reason:
             reason = str(cause) if cause else self.recorder.launcher_reason()
         self.note(
             "attempt_ended",
@@ -155,6 +162,11 @@ class Attempt:
             num_task_exits_omitted=self.recorder.num_omitted,
         )
         return reason
+
+    def tails(self) -> dict[int, str]:
+        """Return the end of the log of each rank that failed."""
+        ranks = {exit_.rank for exit_ in self.recorder.exits if exit_.rank is not None}
+        return {rank: self.logs.rank_tail(rank).decode("utf-8", "replace") for rank in ranks}
 
     def said(self) -> bytes:
         """Return the end of what ranks and launcher wrote."""

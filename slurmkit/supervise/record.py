@@ -13,8 +13,8 @@ from slurmkit.rundir.logs import MERGED_NAME, AttemptLogs, tail
 from slurmkit.rundir.reason import reason_from_log
 from slurmkit.supervise.splitter import Batch, Splitter
 
-# A task's last lines may reach us after srun's word that it ended.
-_SETTLE_S = 1.0
+# A task's last lines may reach us after srun's word that it ended, on a busy node well after.
+_SETTLE_S = 2.0
 #: Most task ends that are recorded one by one; when 10,000 ranks are killed, the first tell all.
 MAX_EXITS = 256
 _LAUNCHER_LOGS = {"srun": "srun.log", "torchrun": "srun.log", "openmpi": "mpirun.log"}
@@ -62,7 +62,7 @@ class Recorder:
         """Nothing came for a while: pass on what waits."""
         if self._splitter.has_pending:
             self._take(self._splitter.flush())
-        if self._waiting:
+        if self._waiting and time.monotonic() > self._settled_at:
             self._settle()
 
     def _take(self, batch: Batch) -> None:
@@ -126,6 +126,7 @@ class Recorder:
             returncode: the launcher's, as a shell has it.
         """
         self.idle()
+        self._settle()
         if returncode == 0:
             return
         for exit_ in self._closing_words(host, returncode):
@@ -148,8 +149,15 @@ class Recorder:
 
     def launcher_reason(self) -> str:
         """Return the launcher's own last lines, for when no task is known to have failed."""
-        name = _LAUNCHER_LOGS.get(self._labels, MERGED_NAME)
-        return self._redacted(reason_from_log(tail(self._logs.folder / name)))
+        return self._redacted(reason_from_log(tail(self._launcher_log)))
+
+    def launcher_tail(self) -> str:
+        """Return the end of what the launcher itself said."""
+        return self._redacted(_text(self._launcher_log))
+
+    @property
+    def _launcher_log(self) -> Path:
+        return self._logs.folder / _LAUNCHER_LOGS.get(self._labels, MERGED_NAME)
 
     def _redacted(self, text: str) -> str:
         for secret in self._secrets:

@@ -26,8 +26,9 @@ from slurmkit.launch.rendezvous import master_address, seed
 from slurmkit.rundir.layout import ElementDir, RunDir
 from slurmkit.rundir.ledger import StaleWriterError
 from slurmkit.rundir.secretfile import read_secrets
-from slurmkit.slurm.control import JobControl
+from slurmkit.slurm.control import JobControl, RunningJob
 from slurmkit.slurm.runner import SlurmTimeoutError
+from slurmkit.slurm.states import JobState
 from slurmkit.supervise import successor
 from slurmkit.supervise.attempt import Attempt, Plan, attempt_environment
 from slurmkit.supervise.clockwork import Times, ask_job, ask_times
@@ -41,6 +42,7 @@ from slurmkit.supervise.policy_values import (
     Action,
     Booted,
     Cancel,
+    Cause,
     Checked,
     CheckNodes,
     Committed,
@@ -63,7 +65,7 @@ from slurmkit.supervise.policy_values import (
 )
 from slurmkit.supervise.record import Recorder
 from slurmkit.supervise.relaunch import on_nodes
-from slurmkit.supervise.verdict import verdict
+from slurmkit.supervise.verdict import Seen, verdict
 from slurmkit.supervise.watching import Watching
 
 _RELAYED = (signal.SIGUSR1, signal.SIGUSR2)
@@ -117,7 +119,7 @@ class Supervisor:
         self._times = Times()
         self._asking: asyncio.Task[Times] | None = None
         self._warned_by = ""
-        self._step_id = ""
+        self._terminated: signal.Signals | None = None
         self._hooks = hooks_of_job()
         self._secrets = read_secrets(run.path) or {}
         self._checkpoints = _checkpoint_dir(self._element)
@@ -217,14 +219,19 @@ class Supervisor:
         self._post(Warned("the time limit", times.end_time))
 
     def _on_term(self, number: signal.Signals) -> None:
-        attempt = self._attempt
-        if attempt is not None and attempt.terminated is None:
+        self._terminated = number
+        if self._attempt is not None:
+            self._terminate(self._attempt, number)
+        self._post(Terminated(self._times.deadline(time.time())))
+
+    def _terminate(self, attempt: Attempt, number: signal.Signals) -> None:
+        """A signal ends the job, and with it this attempt."""
+        if attempt.terminated is None:
             attempt.terminated = number
             attempt.note("attempt_ending", signal=number.name)
             self._spawn(self._conclude_in_time(attempt))
-        if not self._state.rules.remedies and attempt is not None:
+        if not self._state.rules.remedies:
             attempt.signal(number)
-        self._post(Terminated(self._times.deadline(time.time())))
 
     async def _known_times(self) -> Times:
         if self._asking is not None:
@@ -284,7 +291,6 @@ class Supervisor:
             command = on_nodes(command, action.nodes, name=f"attempt-{number}")
         nodes = tuple(step_hosts(command, self._job))
         port, holder = reserve(seed(dict(os.environ)) + 7 * number)
-        self._step_id = ""
         try:
             plan = self._plan(number, command, nodes, port, token if fenced else None)
             if self._watching:
@@ -297,6 +303,8 @@ class Supervisor:
                 holder.close()
             raise
         self._spawn(self._see_through(attempt, partial(_close, holder)))
+        if self._terminated:  # it came before there was anything to end
+            self._terminate(attempt, self._terminated)
 
     def _plan(
         self, number: int, command: list[str], nodes: tuple[str, ...], port: int, token: str | None
@@ -361,8 +369,7 @@ class Supervisor:
         if self._watching:
             self._watching.end_attempt()
         if attempt.cancelled:
-            attempt.conclude(Fate(), "cancelled")
-            self._post(Ended("node", code=attempt.code))
+            self._note_cancelled(attempt, attempt.cause)
             await attempt.drained()
             return
         await attempt.drained()
@@ -371,7 +378,7 @@ class Supervisor:
         job = None
         if self._state.rules.remedies and attempt.code and not fate.state:
             job = await asyncio.to_thread(ask_job, self._job)
-        ended = verdict(attempt, fate, job, self._warned_by)
+        ended = await asyncio.to_thread(verdict, attempt, self._seen(fate, job))
         reason = attempt.conclude(fate, "stopped" if ended.kind == "stopped" else "")
         if attempt.logs.problem:
             _warn(f"{attempt.logs.lost_bytes} bytes of logs are lost: {attempt.logs.problem}")
@@ -379,6 +386,24 @@ class Supervisor:
             _warn(reason)
         if self._state.rules.remedies and ended.kind != "done":
             self._note_failure(ended)
+        self._post(ended)
+
+    def _seen(self, fate: Fate, job: RunningJob | None) -> Seen:
+        watching = self._watching
+        if watching is None:
+            return Seen(fate, job, self._warned_by)
+        return Seen(fate, job, self._warned_by, watching.step, watching.verdicts)
+
+    def _note_cancelled(self, attempt: Attempt, cause: Cause | None) -> None:
+        """We have ended it: why is known, and nobody needs to be asked."""
+        if cause is None:
+            attempt.conclude(Fate(), "stopped")
+            self._post(Ended("stopped", "its time was over", attempt.code))
+            return
+        state = "node_fail" if cause.kind == "node" else "failed"
+        attempt.conclude(Fate(), state, cause.reason)
+        ended = Ended(cause.kind, cause.reason, attempt.code, host=cause.host)
+        self._note_failure(ended)
         self._post(ended)
 
     def _note_failure(self, ended: Ended) -> None:
@@ -417,7 +442,7 @@ class Supervisor:
                 attempt.code = 128 + int(attempt.terminated or signal.SIGTERM)
                 fate = await asyncio.to_thread(self._fate, attempt)
                 if fate.state:
-                    ended = verdict(attempt, fate, None, "")
+                    ended = verdict(attempt, Seen(fate))
                     attempt.conclude(fate)
                     self._post(ended)
             if self._loop.time() >= kill_at:
@@ -435,7 +460,7 @@ class Supervisor:
         attempt = self._attempt
         if attempt is None:
             return
-        attempt.cancel()
+        attempt.cancel(self._state.cause)
         if self._job.key:
             await self._end_step()
         if self._watching:
@@ -444,7 +469,7 @@ class Supervisor:
     async def _end_step(self) -> None:
         while True:
             try:
-                await asyncio.to_thread(self._kill_step, f"attempt-{self._number}")
+                await asyncio.to_thread(self._on_step, f"attempt-{self._number}", _cancel_step)
             except SlurmTimeoutError as error:
                 _warn(f"the step may still run: {error.message}")
             except SlurmUnreachableError as error:
@@ -457,11 +482,11 @@ class Supervisor:
                 _warn(f"the step could not be cancelled: {error.message}")
             return
 
-    def _kill_step(self, name: str) -> None:
+    def _on_step(self, name: str, act: Callable[[JobControl, str], None]) -> None:
         control = JobControl(timeout_s=_SCANCEL_S)
         for step in control.steps(self._job.key):
             if step.name == name:
-                control.cancel_step(step.id)
+                act(control, step.id)
 
     async def _tell_stop(self, action: TellStop) -> None:
         self._note("warned", why=action.why, deadline=action.deadline)
@@ -469,9 +494,23 @@ class Supervisor:
             self._watching.tell_stop(action.why, action.deadline)
         if action.relay and self._warned_by:
             self._relay(signal.Signals[self._warned_by])
+        elif self._terminated and self._job.key:
+            self._spawn(self._pass_on_term())
         if action.deadline is not None and self._state.again:
             left_s = max(0.0, action.deadline - time.time() - _TIME_UP_S)
             self._timers.append(self._loop.call_later(left_s, self._post, TimeIsUp()))
+
+    async def _pass_on_term(self) -> None:
+        """Give the ranks the TERM that only we got; when Slurm ends the job they have had it.
+
+        Not through srun: it would kill the step at once (seen on 22.05).
+        """
+        job = await asyncio.to_thread(ask_job, self._job)
+        if job is None or job.state != JobState.RUNNING or self._options.labels == "torchrun":
+            return
+        name = f"attempt-{self._number}"
+        with contextlib.suppress(SlurmError):
+            await asyncio.to_thread(self._on_step, name, partial(_signal_step, signal="TERM"))
 
     def _relay(self, number: signal.Signals) -> None:
         """Pass a signal on to the ranks.
@@ -566,6 +605,14 @@ class Supervisor:
 def _checkpoint_dir(element: ElementDir) -> Path:
     """Return the checkpoint folder; a relative one is below the element's."""
     return element.path / (os.environ.get("SLURMKIT_CHECKPOINT_DIR") or "checkpoints")
+
+
+def _cancel_step(control: JobControl, step: str) -> None:
+    control.cancel_step(step)
+
+
+def _signal_step(control: JobControl, step: str, *, signal: str) -> None:
+    control.signal_step(step, signal)
 
 
 def _names(hostlist: str) -> tuple[str, ...]:

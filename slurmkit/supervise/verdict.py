@@ -1,12 +1,16 @@
 """How an attempt ended, in the words of the policy."""
 
 import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from slurmkit.errors import EXIT_STOPPED
+from slurmkit.health.verdict import Verdict
 from slurmkit.launch.outcome import TaskExit, root_cause
 from slurmkit.slurm.control import RunningJob
 from slurmkit.supervise.attempt import Attempt
 from slurmkit.supervise.ending import Fate
+from slurmkit.supervise.failures import Evidence, classify
 from slurmkit.supervise.policy_values import Ended, Kind
 
 _OF_FATE: dict[str, Kind] = {
@@ -18,15 +22,33 @@ _OF_FATE: dict[str, Kind] = {
 }
 
 
-def verdict(attempt: Attempt, fate: Fate, job: RunningJob | None, warned_by: str) -> Ended:
+@dataclass(frozen=True)
+class Seen:
+    """What else is known of an attempt that has ended.
+
+    Attributes:
+        fate: what Slurm is doing with the job.
+        job: what Slurm says of it, where it was asked.
+        warned_by: the warning signal that was passed on; empty for none.
+        step: the last step that all ranks had done; None when not known.
+        verdicts: what checks of nodes have found, by host.
+    """
+
+    fate: Fate = field(default_factory=Fate)
+    job: RunningJob | None = None
+    warned_by: str = ""
+    step: int | None = None
+    verdicts: Mapping[str, Sequence[Verdict]] = field(default_factory=dict)
+
+
+def verdict(attempt: Attempt, seen: Seen) -> Ended:
     """Return how an attempt ended that the supervisor itself has not cancelled.
 
     Args:
         attempt: the attempt, its output taken.
-        fate: what Slurm is doing with the job.
-        job: what Slurm says of it, where it was asked.
-        warned_by: the warning signal that was passed on; empty for none.
+        seen: what else is known.
     """
+    fate, job = seen.fate, seen.job
     code = attempt.code
     if code == 0:
         return Ended("done")
@@ -36,11 +58,11 @@ def verdict(attempt: Attempt, fate: Fate, job: RunningJob | None, warned_by: str
             kind = "requeued"
         return Ended(kind, f"Slurm has ended the job: {fate.state}", code)
     exits = attempt.recorder.exits
-    if told(exits, code, warned_by):
+    if told(exits, code, seen.warned_by):
         if job is not None and job.preempted:
             return Ended("preempted", "Slurm preempts the job", code)
         return Ended("stopped", "the ranks have saved and stopped", code)
-    return _failure(attempt, code)
+    return _failure(attempt, code, seen)
 
 
 def told(exits: list[TaskExit], code: int, warned_by: str) -> bool:
@@ -63,11 +85,18 @@ def told(exits: list[TaskExit], code: int, warned_by: str) -> bool:
     return bool(number) and (cause.signal == warned_by or cause.exit_code == 128 + int(number or 0))
 
 
-def _failure(attempt: Attempt, code: int) -> Ended:
-    cause = root_cause(attempt.recorder.exits)
-    if cause is None:
-        reason = attempt.recorder.launcher_reason() or f"the launcher ended with code {code}"
-        return Ended("application", reason, code, key=reason)
-    if "Out Of Memory" in cause.detail:
-        return Ended("memory", str(cause), code, key=f"memory {cause.host}", host=cause.host)
-    return Ended("application", str(cause), code, key=cause.reason or str(cause), host=cause.host)
+def _failure(attempt: Attempt, code: int, seen: Seen) -> Ended:
+    exits = attempt.recorder.exits
+    found = classify(
+        Evidence(
+            exits=exits,
+            tails=attempt.tails(),
+            launcher=attempt.recorder.launcher_tail(),
+            exit_code=code,
+            verdicts=seen.verdicts,
+            step=seen.step,
+        )
+    )
+    cause = root_cause(exits)
+    host = found.host or (cause.host if cause else "")
+    return Ended(found.kind, found.reason, code, key=found.key, host=host)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from slurmkit.health.verdict import PASSED, SKIPPED
+from slurmkit.health.verdict import PASSED, SKIPPED, Verdict
 from slurmkit.rundir.layout import ElementDir
 from slurmkit.supervise import agent_events as seen
 from slurmkit.supervise.agents import Agents, AgentSettings
@@ -46,6 +46,7 @@ class Watching:
         post: Callable[[Event], None],
     ) -> None:
         self.step: int | None = None
+        self.verdicts: dict[str, tuple[Verdict, ...]] = {}
         self._journal = journal
         self._number = attempt
         self._post = post
@@ -137,6 +138,8 @@ class Watching:
         if any(verdict.verdict not in (PASSED, SKIPPED) for verdict in event.verdicts):
             verdicts = [verdict.fields() for verdict in event.verdicts]
             self._note("preflight", host=event.host, verdicts=verdicts)
+        if event.verdicts:
+            self.verdicts[event.host] = event.verdicts
         self._roll.up(event.host, event.verdicts)
         if event.returned:
             self._post(NodeBack(event.host))
