@@ -1,7 +1,7 @@
 """The manifest: what a step consists of, as a JSON file that notices any change to itself."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -35,6 +35,7 @@ class Manifest:
         save_s: from the begin of the save to the commit, seconds.
         extra: whatever the program wants to know again, such as the epoch; JSON.
         folder: where the step is; not part of the file.
+        near: sound copies of files that are quicker to read; not part of the file.
     """
 
     step: int
@@ -47,11 +48,16 @@ class Manifest:
     save_s: float
     extra: dict[str, Any] = field(default_factory=dict)
     folder: Path = Path()
+    near: Mapping[str, Path] = field(default_factory=dict, compare=False)
 
     @property
     def size_bytes(self) -> int:
         """The size of all files together."""
         return sum(file.size_bytes for file in self.files)
+
+    def path_of(self, name: str) -> Path:
+        """Return where to read a file."""
+        return self.near.get(name, self.folder / name)
 
     def entry(self, name: str) -> ManifestFile:
         """Return the entry of one file.

@@ -199,8 +199,8 @@ def open_checked(manifest: Manifest, entry: FileEntry) -> int:
     Raises:
         CorruptCheckpointError: it is missing, no plain file, or has another length.
     """
-    path = manifest.folder / entry.name
     try:
+        path = manifest.path_of(entry.name)
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise read_error(manifest, entry.name, error) from error
@@ -217,7 +217,7 @@ def open_checked(manifest: Manifest, entry: FileEntry) -> int:
 
 def corrupt(manifest: Manifest, name: str, what: str) -> CorruptCheckpointError:
     """Return the error that says what is wrong with a file of a step."""
-    return CorruptCheckpointError(f"{manifest.folder / name} {what}", step=manifest.step, file=name)
+    return CorruptCheckpointError(f"{manifest.path_of(name)} {what}", step=manifest.step, file=name)
 
 
 def wrong_digest(manifest: Manifest, entry: FileEntry) -> CorruptCheckpointError:
@@ -227,7 +227,7 @@ def wrong_digest(manifest: Manifest, entry: FileEntry) -> CorruptCheckpointError
 
 def read_error(manifest: Manifest, name: str, error: OSError) -> CheckpointError:
     """Return what an error while reading means: damage, or something that may pass."""
-    path = manifest.folder / name
+    path = manifest.path_of(name)
     if error.errno in _DAMAGED:
         what = "is missing" if error.errno == errno.ENOENT else f"cannot be read: {error.strerror}"
         return corrupt(manifest, name, what)
