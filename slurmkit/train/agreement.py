@@ -72,6 +72,14 @@ class Agreement:
         stop, save, busy, negated = self._numbers.tolist()
         return Wishes(bool(stop), bool(save), bool(busy), -negated)
 
+    def any(self, mine: bool) -> bool:
+        """Return whether any rank says so, now; waits for all ranks, and for `start` before it."""
+        if self._group is None:
+            return mine
+        number = torch.tensor([mine], dtype=torch.int32)
+        dist.all_reduce(number, op=dist.ReduceOp.MAX, group=self._group)
+        return bool(number.item())
+
 
 def side_group(timeout: timedelta) -> Any:
     """Return a group of all ranks on CPU for slurmkit alone; None for one process alone.

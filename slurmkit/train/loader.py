@@ -155,10 +155,12 @@ class ResumableLoader:
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the batches that are left of this epoch, then move on to the next epoch."""
-        sizes = self.step_sizes(self.seen)
-        for batch in self._loader:
-            self.seen += next(sizes)
-            yield batch
+        if next(
+            self.step_sizes(self.seen), 0
+        ):  # else workers would be started for nothing, after a save at the end of an epoch
+            for size, batch in zip(self.step_sizes(self.seen), self._loader, strict=True):
+                self.seen += size
+                yield batch
         self.epoch += 1
         self.seen = 0
 

@@ -27,7 +27,7 @@ class SignalFlags:
         self._before: dict[signal.Signals, Any] = {}
 
     def install(self) -> None:
-        """Take over the signals; Python allows that in the main thread only, so nothing elsewhere."""
+        """Take over the signals, in the main thread; Python allows it in no other."""
         if self._before or threading.current_thread() is not threading.main_thread():
             return
         handlers: dict[signal.Signals, Any] = {
