@@ -145,7 +145,7 @@ class Watching:
             self._post(NodeBack(event.host))
 
     def _lost(self, event: seen.AgentLost) -> None:
-        reason = f"{event.host} is silent for {event.silent_s:.1f} s: {event.why}"
+        reason = f"{event.host} was silent for {event.silent_s:.1f} s ({event.why})"
         self._note("node_lost", host=event.host, silent_s=event.silent_s, why=event.why)
         self._tasks.lost(event.host)
         self._roll.lost(event.host, reason)
