@@ -96,14 +96,14 @@ class Flights:
         What goes wrong on this rank alone is an outcome of the save, as the other ranks are
         writing already: they learn it by the report that failed.
         """
-        self._flights[order.step] = _Flight(order.step, order.start, None)
+        flight = _Flight(order.step, order.start, None)
         try:
-            self._stage(order)
+            buffer = self._stage(order)
         except (CheckpointError, OSError, RuntimeError, MemoryError) as error:
-            self._fail(order.step, error)
-        if order.step in self._flights:
-            stall_s = time.perf_counter() - order.start
-            self._flights[order.step] = replace(self._flights[order.step], stall_s=stall_s)
+            self._fail(flight, error)
+            return
+        stall_s = time.perf_counter() - order.start
+        self._flights[order.step] = replace(flight, buffer=buffer, stall_s=stall_s)
 
     def poll(self) -> SaveResult | None:
         """Return an outcome that was not returned yet; the oldest first; never waits."""
@@ -135,16 +135,15 @@ class Flights:
         self._buffers = []
         self._flights = {}
 
-    def _stage(self, order: Order) -> None:
+    def _stage(self, order: Order) -> Buffer:
         objects, told, tensors = order.objects(), order.told(), order.tensors()
         buffer = self._free_buffer(tensors)
-        self._flights[order.step] = replace(self._flights[order.step], buffer=buffer)
         buffer.fit(order.plan, len(objects) + len(told))
         device = next((tensor.device for tensor in tensors if tensor.is_cuda), None)
         if device is None:
             places = buffer.fill(tensors, objects, told)
             self._ask({"step": order.step, **places}, buffer)
-            return
+            return buffer
         cuda: Any = torch.cuda
         current, side = cuda.current_stream(device), cuda.Stream(device)
         side.wait_stream(current)
@@ -154,6 +153,7 @@ class Flights:
             event.record(side)
         current.wait_event(event)  # kernels that are queued from now on wait for the copies
         self._copying = _Copying({"step": order.step, **places}, buffer, event, tensors)
+        return buffer
 
     def _hand_over(self, *, wait: bool) -> None:
         """Ask for the save whose copies from the device are through."""
@@ -162,10 +162,12 @@ class Flights:
             return
         copying.event.synchronize()
         self._copying = None
-        try:
-            self._ask(copying.request, copying.buffer)
-        except CheckpointError as error:
-            self._fail(copying.request["step"], error)
+        flight = self._flights.get(copying.request["step"])
+        if flight is not None:
+            try:
+                self._ask(copying.request, copying.buffer)
+            except CheckpointError as error:
+                self._fail(flight, error)
 
     def _ask(self, request: dict[str, Any], buffer: Buffer) -> None:
         if self._writer is None:
@@ -240,19 +242,19 @@ class Flights:
                 with suppress(CheckpointError):  # it died after the commit, before it could say so
                     self._end(flight, read_manifest(folder, flight.step), None)
                     continue
-            self._fail(flight.step, error)
+            self._fail(flight, error)
 
-    def _fail(self, step: int, reason: BaseException) -> None:
+    def _fail(self, flight: _Flight, reason: BaseException) -> None:
         error = reason if isinstance(reason, CheckpointError) else None
         if error is None:
             error = SaveFailedError(f"rank {self._place.rank}: {type(reason).__name__}: {reason}")
         with suppress(CheckpointError):  # the folder may be out of reach: the others then time out
-            give_up(self._store.begin(step), self._place, error)
-        self._end(self._flights[step], None, error)
+            give_up(self._store.begin(flight.step), self._place, error)
+        self._end(flight, None, error)
 
     def _end(
         self, flight: _Flight, manifest: Manifest | None, error: CheckpointError | None
     ) -> None:
         save_s = time.perf_counter() - flight.start
         self._results.append(SaveResult(flight.step, manifest, error, flight.stall_s, save_s))
-        del self._flights[flight.step]
+        self._flights.pop(flight.step, None)

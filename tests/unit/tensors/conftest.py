@@ -11,6 +11,13 @@ torch = pytest.importorskip("torch")
 
 _SCENARIOS = Path(__file__).parent / "scenarios.py"
 _TIMEOUT_S = 120
+# torch loads the second one at the first DTensor, which takes a second
+_PRELOAD = (
+    "torch.distributed.fsdp",
+    "torch._dynamo",
+    "slurmkit.checkpoint.tensors.checkpointer",
+    "pytest",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +33,7 @@ def one_thread() -> Iterator[None]:
 def server() -> multiprocessing.context.ForkServerContext:
     """Start ranks from a process that has loaded torch once."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["torch.distributed.fsdp", "slurmkit.checkpoint.tensors.checkpointer"]
-    )
+    context.set_forkserver_preload(list(_PRELOAD))
     return context
 
 
