@@ -98,13 +98,16 @@ def _look_up(text: str, run_root: Path, client: Client | None) -> tuple[str, Run
             f"run {run_dir.path} was never submitted, so nothing can come after it",
             hint="name a run that was submitted with `slurmkit submit`, or a job id",
         )
-    return submission.job_id, Run(run_dir, submission, client)
+    run = Run(run_dir, submission, client)
+    # An array's elements may each have gone on in another job; no dependency could name them all.
+    return submission.job_id if submission.array else run.job_ids()[-1], run
 
 
 def _with_states(found: Sequence[Dependency], client: Client | None) -> tuple[Dependency, ...]:
     if client is None or not found:
         return tuple(found)
-    jobs = list(client.jobs([item.job_id for item in found]).values())
+    ids = [id_ for item in found for id_ in (item.run.job_ids() if item.run else [item.job_id])]
+    jobs = list(client.jobs(ids).values())
     return tuple(
         Dependency(item.when, item.name, item.job_id, item.run, _state(item, jobs))
         for item in found

@@ -49,7 +49,7 @@ def list_status(
             runs.append(Run(run_dir, _submission(run_dir, client), client))
         except SlurmkitError:
             continue  # one damaged run must not hide the others; `status RUN` tells what it is
-    job_ids = [run.job_id for run in runs if run.job_id]
+    job_ids = [job_id for run in runs for job_id in run.job_ids()]
     jobs: list[JobInfo] = []
     try:
         if client is not None and job_ids:

@@ -1,5 +1,6 @@
 """The logs of a run: whole, the end, one rank's, or as they grow."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from slurmkit.rundir.layout import RunDir
 _FILE_POLL_S = 0.2
 # Slurm is asked often at first, then seldom; an element that notes its end is asked about at once.
 _FIRST_ASK_S, _LAST_ASK_S, _ASK_GROWTH, _ASK_AFTER_END_S = 0.5, 5.0, 1.3, 0.4
+_BATCH_OUTPUT = re.compile(r"slurm-(?P<job>\d+)(?:_(?P<task>\d+))?\.out", re.ASCII)
 # Shared file systems show the last lines some time after the job has ended.
 _SETTLE_S = 1.0
 
@@ -121,22 +123,26 @@ def _tails(run: RunDir, selection: LogSelection) -> list[Tail]:
 
 
 def _batch_outputs(run: RunDir, selection: LogSelection) -> list[Tail]:
-    """Return the batch scripts' outputs: set-up and all ranks, of all attempts."""
-    logs = run.element().logs_dir
-    whole = logs / f"slurm-{selection.job_id}.out"
-    if selection.task is None and whole.exists():
-        return [Tail(whole)]
-    prefix = f"slurm-{selection.job_id}_"
-    tasks = {
-        int(number): path
-        for path in logs.glob(f"{prefix}*.out")
-        if (number := path.stem[len(prefix) :]).isdigit()
-    }
-    return [
-        Tail(path, b"[task %d] " % task)
-        for task, path in sorted(tasks.items())
-        if selection.task in (None, task)
-    ]
+    """Return the batch scripts' outputs: set-up and all ranks, of all attempts.
+
+    Every job that went on with the run has one of its own, the oldest comes first; when only the
+    last lines are wanted, those of the newest are.
+    """
+    found: dict[int | None, list[tuple[int, Path]]] = {}
+    for path in run.element().logs_dir.glob("slurm-*.out"):
+        if match := _BATCH_OUTPUT.fullmatch(path.name):
+            task = int(match["task"]) if match["task"] else None
+            found.setdefault(task, []).append((int(match["job"]), path))
+    tails = []
+    for task in sorted(found, key=lambda task: -1 if task is None else task):
+        if selection.task not in (None, task):
+            continue
+        paths = [path for _, path in sorted(found[task])]
+        if selection.lines is not None:
+            paths = paths[-1:]
+        prefix = b"" if task is None else b"[task %d] " % task
+        tails += [Tail(path, prefix) for path in paths]
+    return tails
 
 
 def _nothing(run: RunDir, selection: LogSelection) -> tuple[str]:

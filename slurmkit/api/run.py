@@ -1,12 +1,13 @@
 """One submitted run: its status, its end, its logs, and how to cancel it."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from slurmkit.api.history import ElementHistory, read_history
 from slurmkit.api.logs import LogSelection, follow_logs, read_logs
 from slurmkit.api.status import ElementStatus, RunStatus, overall_state
 from slurmkit.errors import SlurmkitError
+from slurmkit.rundir.jobs import mark_cancelled, successors
 from slurmkit.rundir.layout import RunDir
 from slurmkit.rundir.secretfile import remove_secrets
 from slurmkit.rundir.submission import Submission
@@ -14,6 +15,7 @@ from slurmkit.slurm import Client, JobInfo
 from slurmkit.slurm.states import DONE_STATES
 
 # Polling starts quick, for short jobs, and slows down, for the controller's sake.
+_CANCEL_S = 30.0
 _FIRST_POLL_S, _LAST_POLL_S, _POLL_GROWTH = 0.5, 10.0, 1.3
 # A job that Slurm knows nothing of at first may only just have been submitted.
 _UNKNOWN_PATIENCE_S = 20.0
@@ -26,7 +28,7 @@ class Run:
     Attributes:
         name: the run's name.
         run_id: its id, unique under the run root.
-        job_id: Slurm's id; of an array the array's.
+        job_id: Slurm's id of its first job; of an array the array's.
         dir: the run directory.
     """
 
@@ -59,8 +61,16 @@ class Run:
         Raises:
             SlurmUnreachableError: Slurm does not answer.
         """
-        jobs = self._client.jobs([self.job_id]) if self._client and self.job_id else {}
+        ids = self.job_ids()
+        jobs = self._client.jobs(ids) if self._client and ids else {}
         return self.status_from(list(jobs.values()))
+
+    def job_ids(self) -> list[str]:
+        """Return the ids of all its jobs so far: the first, and those that went on after it."""
+        later = [
+            id_ for element in self._run_dir.elements().values() for id_ in successors(element)
+        ]
+        return list(dict.fromkeys(id_ for id_ in (self.job_id, *later) if id_))
 
     def status_from(self, jobs: Sequence[JobInfo]) -> RunStatus:
         """Return the status by what Slurm already said; for many runs asked about at once.
@@ -69,11 +79,14 @@ class Run:
             jobs: any jobs; those of this run are picked out.
         """
         history = read_history(self._run_dir)
-        own = {job.key.task: job for job in jobs if str(job.key.job_id) == self.job_id}
-        elements = [
-            _element(task, own.get(task), history.get(task))
-            for task in _tasks(own, history, is_array=self._submission.array)
-        ]
+        known = {(str(job.key.job_id), job.key.task): job for job in jobs}
+        first = {task for job_id, task in known if job_id == self.job_id}
+        elements = []
+        for task in _tasks(first, history, is_array=self._submission.array):
+            of_element = history.get(task) or ElementHistory()
+            ids = [id_ for id_ in (self.job_id, *of_element.successors) if id_]
+            job = known.get((ids[-1], task)) if ids else None
+            elements.append(_element(task, job, of_element, ids))
         state = overall_state([element.state for element in elements])
         done = all(element.state in _DONE for element in elements)
         if done and state != "UNKNOWN":
@@ -81,7 +94,7 @@ class Run:
         return RunStatus(
             name=self.name,
             run_id=self.run_id,
-            job_id=self.job_id,
+            job_id=self._newest(elements),
             state=state,
             ok=done and state == "COMPLETED",
             done=done,
@@ -89,6 +102,11 @@ class Run:
             submit_time=self._submission.time,
             elements=elements,
         )
+
+    def _newest(self, elements: Sequence[ElementStatus]) -> str:
+        if self._submission.array or not elements[0].jobs:
+            return self.job_id
+        return elements[0].jobs[-1]
 
     def wait(
         self,
@@ -149,6 +167,19 @@ class Run:
             return read_logs(self._run_dir, selection)
         return follow_logs(self._run_dir, selection, self.status, on_change)
 
+    def resume(self) -> str:
+        """Start the run again where it stopped, in its own folder, and return the new job's id.
+
+        It goes on from its newest checkpoint; of an array only the elements that did not complete.
+
+        Raises:
+            UsageError: it is still running, complete, or was not submitted by slurmkit.
+            SlurmError: Slurm refuses.
+        """
+        from slurmkit.api.resuming import resume_run  # noqa: PLC0415 - few runs are resumed
+
+        return resume_run(self, self._run_dir, self._client)
+
     def cancel(self, signal: str | None = None) -> RunStatus:
         """End the run, pending or running, or only send its processes a signal.
 
@@ -160,31 +191,39 @@ class Run:
         """
         if self._client is None or not self.job_id:
             raise SlurmkitError(f"{self.name} has no job that could be cancelled")
-        self._client.cancel([self.job_id], signal)
         if signal is not None:
+            self._client.cancel(self.job_ids(), signal)
             return self.status()
-        try:
-            return self.wait(timeout_s=30)
-        except TimeoutError:
-            return self.status()  # its processes are still being ended
+        mark_cancelled(self._run_dir)  # first: whatever starts it again must find this
+        cancelled: set[str] = set()
+        deadline = time.monotonic() + _CANCEL_S
+        while True:
+            # A successor may have been on its way.
+            if new := [job_id for job_id in self.job_ids() if job_id not in cancelled]:
+                self._client.cancel(new)
+                cancelled.update(new)
+            status = self.status()
+            # Later its processes are still being ended.
+            if status.done or time.monotonic() > deadline:
+                return status
+            time.sleep(_FIRST_POLL_S)
 
 
 def _tasks(
-    jobs: dict[int | None, JobInfo],
+    asked: Collection[int | None],
     history: dict[int | None, ElementHistory],
     *,
     is_array: bool,
 ) -> list[int | None]:
     if not is_array:
         return [None]
-    known = sorted({task for task in (*jobs, *history) if task is not None})
+    known = sorted({task for task in (*asked, *history) if task is not None})
     return [*known] or [None]
 
 
 def _element(
-    task: int | None, job: JobInfo | None, history: ElementHistory | None
+    task: int | None, job: JobInfo | None, history: ElementHistory, ids: list[str]
 ) -> ElementStatus:
-    history = history or ElementHistory()
     state = job.state.value if job is not None else "UNKNOWN"
     exit_code = job.exit_code if job is not None else None
     if state == "UNKNOWN" and history.exit_code is not None:  # Slurm forgets; the ledger does not
@@ -201,4 +240,10 @@ def _element(
         start_time=(job.start_time if job is not None else None) or history.start_time,
         end_time=(job.end_time if job is not None else None) or history.end_time,
         failure=history.failure if state != "COMPLETED" else None,
+        jobs=ids,
+        restarts=max(0, history.attempts - 1),
+        step=history.step,
+        committed_step=history.committed_step,
+        spares=history.spares,
+        excluded=history.excluded,
     )

@@ -39,6 +39,12 @@ class ElementStatus:
         nodes: allocated hosts as a host list.
         attempts: how often it was started.
         failure: the rank that failed first; None when none did.
+        jobs: Slurm's ids of its jobs, which went on one after another, the newest last.
+        restarts: attempts after the first.
+        step: the last step that the program has told of; None when it tells of none.
+        committed_step: the newest checkpoint that counts; None without any.
+        spares: nodes that are held ready, as a host list.
+        excluded: nodes that are not used any more, as a host list.
     """
 
     task: int | None
@@ -51,6 +57,12 @@ class ElementStatus:
     start_time: float | None = None
     end_time: float | None = None
     failure: RankFailure | None = None
+    jobs: list[str] = field(default_factory=list)
+    restarts: int = 0
+    step: int | None = None
+    committed_step: int | None = None
+    spares: str = ""
+    excluded: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,7 @@ class RunStatus:
     """A run and all its elements; times are Unix seconds.
 
     Attributes:
+        job_id: of the job that has the run now; of an array that of the first job.
         state: of an ordinary run its job's; of an array RUNNING while any element is, PENDING
             while all wait, COMPLETED when all have, else the first bad end.
         ok: True when everything ended with success.

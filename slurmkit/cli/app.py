@@ -43,6 +43,7 @@ for command in (
     runs.status,
     runs.logs,
     runs.cancel,
+    runs.resume,
     recovery.report,
     recovery.explain,
     meta.schema,

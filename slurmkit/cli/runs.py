@@ -77,6 +77,28 @@ def logs(
         sys.stdout.buffer.flush()
 
 
+def resume(
+    run: RunName, site: Site = None, backend: Backend = "auto", as_json: AsJson = False
+) -> None:
+    """Start a run again where it stopped.
+
+    Submits its script once more, in the same folder: it goes on from its newest checkpoint. Of an
+    array only the elements start that did not complete.
+
+    Example: slurmkit resume llama-finetune
+    """
+    from slurmkit import api
+    from slurmkit.cli import output
+
+    found = api.find_run(run, site=site, backend=backend)
+    job_id = found.resume()
+    if as_json:
+        output.print_json([{**found.describe(), "job_id": job_id}])
+        return
+    output.note(f"submitted job {job_id}, which goes on with {found.name}/{found.run_id}")
+    output.note(f"  watch  slurmkit logs {found.run_id} --follow")
+
+
 def cancel(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs to end.")],
     signal: Annotated[

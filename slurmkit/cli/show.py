@@ -52,7 +52,7 @@ def print_status(status: "RunStatus") -> None:
     """Print one run in full."""
     rows = [
         ("run", f"{status.name}/{status.run_id}"),
-        ("job", status.job_id or "none (run on this machine)"),
+        ("job", _jobs(status) or "none (run on this machine)"),
         ("state", paint_state(status.state)),
     ]
     if len(status.elements) == 1:
@@ -72,11 +72,33 @@ def _element_rows(element: "ElementStatus") -> list[tuple[str, str]]:
     rows = [
         ("reason", element.reason if element.reason != "None" else ""),
         ("nodes", element.nodes),
-        ("attempts", str(element.attempts or "")),
+        ("spares", element.spares),
+        ("excluded", element.excluded),
+        ("attempts", _attempts(element)),
+        ("step", _progress(element)),
         ("started", _clock(element.start_time)),
         ("ended", _clock(element.end_time)),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _jobs(status: "RunStatus") -> str:
+    jobs = status.elements[0].jobs if len(status.elements) == 1 else []
+    return f"{jobs[-1]}, after {', '.join(jobs[:-1])}" if len(jobs) > 1 else status.job_id
+
+
+def _attempts(element: "ElementStatus") -> str:
+    if element.restarts:
+        return f"{element.attempts}, {element.restarts} of them restarts"
+    return str(element.attempts or "")
+
+
+def _progress(element: "ElementStatus") -> str:
+    if element.step is None:
+        return ""
+    if element.committed_step is None:
+        return f"{element.step}, no checkpoint yet"
+    return f"{element.step}, newest checkpoint at {element.committed_step}"
 
 
 def _print_elements(elements: Sequence["ElementStatus"]) -> None:

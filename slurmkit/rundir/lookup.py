@@ -9,6 +9,7 @@ from pathlib import Path
 
 from slurmkit.errors import RunNotFoundError, SlurmkitError
 from slurmkit.names import path_component
+from slurmkit.rundir.jobs import has_had
 from slurmkit.rundir.layout import RunDir
 from slurmkit.rundir.submission import index_path, read_submission
 
@@ -81,7 +82,9 @@ def _has_job(run: RunDir, job_id: str) -> bool:
         submission = read_submission(run)
     except SlurmkitError:
         return False  # one damaged run must not hide all others
-    return submission is not None and submission.job_id == job_id
+    if submission is not None and submission.job_id == job_id:
+        return True
+    return has_had(run, job_id)
 
 
 def _nearest(run_root: Path, text: str) -> str:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from slurmkit.errors import SlurmkitError
+from slurmkit.rundir.jobs import is_cancelled
 from slurmkit.rundir.layout import RunDir
 from slurmkit.rundir.ledger import LedgerWriter, new_incarnation, read_ledger
 from slurmkit.supervise.boot import Past, initial_state, past_of, successor_of
@@ -58,6 +59,8 @@ def _nothing_to_do(run: RunDir, job: JobContext, past: Past) -> str:
     """Return why this start is not wanted; empty when it is."""
     if past.completed:
         return "the run is complete: nothing to do"
+    if is_cancelled(run, job.array_task):
+        return "the run was cancelled; `slurmkit resume` lets it go on"
     successor = successor_of(job.job_id, past, run.element(job.array_task))
     return f"job {successor} goes on with this run: nothing to do" if successor else ""
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from slurmkit.errors import SlurmError, SlurmkitError
 from slurmkit.hostlist import HostlistError, compress, expand
 from slurmkit.rundir.atomic import atomic_write
+from slurmkit.rundir.jobs import is_cancelled
 from slurmkit.rundir.layout import ElementDir, RunDir
 from slurmkit.rundir.ledger import read_ledger
 from slurmkit.rundir.secretfile import read_secrets
@@ -79,6 +80,8 @@ def submit(
         SlurmUnreachableError: no controller answers; it is safe to try again.
         SlurmkitError: Slurm refuses, there is no script, or another process is at it.
     """
+    if is_cancelled(run, former.array_task):
+        raise SlurmkitError("the run was cancelled, so that no job goes on with it")
     element = run.element(former.array_task)
     claim = claim_path(element, former.incarnation)
     known = _claim(claim)
