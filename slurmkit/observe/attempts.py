@@ -170,9 +170,21 @@ def _attempt(records: Sequence[Record], start: Record) -> Attempt:
         restored=first.fields.get("restored") if first else None,
         points=_points(own, first, commits),
         commits=commits,
-        failure=dict(failure.fields) if failure else {},
+        failure=dict(failure.fields) if failure else _seen(own, ended),
         trouble=min(troubles, default=None),
     )
+
+
+def _seen(own: Sequence[Record], ended: Record | None) -> dict[str, Any]:
+    """Return why an attempt ended, of which nobody wrote a classification; empty for no failure."""
+    if ended is not None and ended.fields.get("state") == "completed":
+        return {}
+    for record in own:
+        if record.event == "hang":
+            return {"kind": "hang"}
+        if record.event == "node_lost":
+            return {"kind": "node", "host": record.fields.get("host", "")}
+    return {}
 
 
 # Written in an attempt's name when it is over.
