@@ -23,6 +23,15 @@ _WRITE_CHUNK_BYTES = 4 << 20
 READ_CHUNK_BYTES = 1 << 20
 
 
+def start_writing(descriptor: int, start: int, length: int) -> None:
+    """Let the kernel write a range to the disk now, so that fsync has less to wait for.
+
+    For dirty pages this advice does that and does not wait (mm/fadvise.c).
+    """
+    with contextlib.suppress(OSError):  # a file system may not know this
+        os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_DONTNEED)
+
+
 @dataclass(frozen=True)
 class FileEntry:
     """One file of a step as it was written.
@@ -120,9 +129,7 @@ class DigestingFile:
             self._error = error
             raise save_error(f"{self.path} cannot be written", error) from error
         self._size_bytes += len(chunk)
-        with contextlib.suppress(OSError):  # a file system may not know this
-            # Starts writing to the disk now, so that the fsync at the end has less to wait for
-            os.posix_fadvise(self._descriptor, start, len(chunk), os.POSIX_FADV_DONTNEED)
+        start_writing(self._descriptor, start, len(chunk))
 
     def close(self) -> FileEntry:
         """Sync the file to the disk, close it and return its entry; again returns the same.

@@ -10,11 +10,14 @@ happened, and whoever writes asks for the error.
 import os
 from typing import TYPE_CHECKING
 
+from slurmkit.checkpoint.digest import start_writing
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 # After an error metadata, which HDF5 may read again, is kept in memory; large writes are data.
 _KEPT_BYTES = 1 << 20
+_CHUNK_BYTES = 4 << 20
 
 
 class GuardedFile:
@@ -60,7 +63,8 @@ class GuardedFile:
     def _write_all(self, view: memoryview) -> None:
         place = self._place
         while view:
-            written = os.pwrite(self._descriptor, view, place)
+            written = os.pwrite(self._descriptor, view[:_CHUNK_BYTES], place)
+            start_writing(self._descriptor, place, written)
             view = view[written:]
             place += written
 

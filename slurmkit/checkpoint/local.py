@@ -15,7 +15,7 @@ from slurmkit.checkpoint.errors import CheckpointError, save_error
 from slurmkit.checkpoint.layout import discard, temporary_name
 from slurmkit.checkpoint.levels import Held, make_room
 from slurmkit.checkpoint.manifest import is_safe_name
-from slurmkit.checkpoint.reading import digest_file
+from slurmkit.checkpoint.reading import sync_and_digest
 from slurmkit.rundir.atomic import atomic_write
 
 _INDEX = "part-{rank:05d}.json"
@@ -217,8 +217,7 @@ class PartWriter:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                os.fsync(descriptor)
-                return FileEntry(name, *digest_file(descriptor))
+                return FileEntry(name, *sync_and_digest(descriptor))
             finally:
                 os.close(descriptor)
         except OSError as error:

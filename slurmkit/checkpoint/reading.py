@@ -4,6 +4,7 @@ import errno
 import mmap
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,19 @@ def digest_file(descriptor: int) -> tuple[int, str]:
         hasher.update(buffer[:length])
         total += length
     return total, hasher.hexdigest()
+
+
+def sync_and_digest(descriptor: int) -> tuple[int, str]:
+    """Sync a file that was just written and digest it at the same time; return as `digest_file`.
+
+    Raises:
+        OSError: it cannot be synced or read.
+    """
+    with ThreadPoolExecutor(1, "sync") as pool:
+        synced = pool.submit(os.fsync, descriptor)
+        found = digest_file(descriptor)
+        synced.result()
+    return found
 
 
 class DigestingReader:

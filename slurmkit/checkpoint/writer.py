@@ -34,7 +34,7 @@ from slurmkit.checkpoint.manifest import (
     render,
     sorted_files,
 )
-from slurmkit.checkpoint.reading import digest_file, walk
+from slurmkit.checkpoint.reading import sync_and_digest, walk
 from slurmkit.checkpoint.reports import RankReport
 from slurmkit.rundir.atomic import sync_folder, write_all
 
@@ -146,8 +146,7 @@ class StepWriter:
             try:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise SaveFailedError(f"{self.path / name} is no plain file")
-                os.fsync(descriptor)
-                size_bytes, digest = digest_file(descriptor)
+                size_bytes, digest = sync_and_digest(descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:
