@@ -1,11 +1,13 @@
 """What a new life of a job learns from the run directory before it does anything."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from slurmkit.rundir.layout import ElementDir
+from slurmkit.rundir.layout import ElementDir, RunDir
 from slurmkit.rundir.ledger import Record
+from slurmkit.supervise.context import JobContext
+from slurmkit.supervise.options import Options
 from slurmkit.supervise.policy_values import Rules, State
 
 #: Failures that say how often hardware breaks; a bug of the program does not.
@@ -29,6 +31,7 @@ class Past:
         num_breaks: how often hardware has failed it.
         running_s: seconds in which attempts ran.
         last_incarnation: who wrote the last record.
+        last_host: where its supervisor ran.
     """
 
     completed: bool = False
@@ -43,6 +46,7 @@ class Past:
     num_breaks: int = 0
     running_s: float = 0.0
     last_incarnation: str = ""
+    last_host: str = ""
 
     @property
     def mean_time_between_failures_s(self) -> float | None:
@@ -66,35 +70,60 @@ def past_of(records: Sequence[Record]) -> Past:
 
 def _after(past: Past, record: Record) -> Past:
     """Return what is known after one more record."""
+    reader = _READERS.get(record.event)
+    return reader(past, record) if reader else past
+
+
+def _committed(past: Past, record: Record) -> Past:
+    newest = max(past.committed or 0, int(record.fields["step"]))
+    return replace(
+        past, committed=newest, restarts=0, application_restarts=0, keys=(), tracked=True
+    )
+
+
+def _decided(past: Past, record: Record) -> Past:
     fields = record.fields
-    if record.event == "checkpoint_committed":
-        past = replace(past, restarts=0, application_restarts=0, keys=(), tracked=True)
-        return replace(past, committed=max(past.committed or 0, int(fields["step"])))
-    if record.event == "first_step":
-        return replace(past, tracked=True)
-    if record.event == "decision":
-        return replace(
-            past,
-            restarts=int(fields.get("restarts", past.restarts)),
-            application_restarts=int(fields.get("application_restarts", past.application_restarts)),
-        )
-    if record.event == "failure":
-        key = str(fields.get("key") or "")
-        breaks = past.num_breaks + (fields.get("kind") in _BREAKS)
-        keys = (*past.keys, key) if key and fields.get("kind") in ("application", "memory") else ()
-        return replace(past, num_breaks=breaks, keys=keys or past.keys)
-    if record.event == "hang":
-        return replace(past, blamed=past.blamed | set(fields.get("hosts") or ()))
-    if record.event == "node_excluded":
-        rest = tuple(pair for pair in past.excluded if pair[0] != fields["host"])
-        pair = (str(fields["host"]), str(fields.get("reason", "")))
-        return replace(past, excluded=(*rest, pair))
-    if record.event == "successor_submitted":
-        former = record.incarnation.partition(".")[0]
-        return replace(past, handed_over={**past.handed_over, former: str(fields["job_id"])})
-    if record.event == "run_completed":
-        return replace(past, completed=True)
+    return replace(
+        past,
+        restarts=int(fields.get("restarts", past.restarts)),
+        application_restarts=int(fields.get("application_restarts", past.application_restarts)),
+    )
+
+
+def _failed(past: Past, record: Record) -> Past:
+    key, kind = str(record.fields.get("key") or ""), record.fields.get("kind")
+    past = replace(past, num_breaks=past.num_breaks + (kind in _BREAKS))
+    if key and kind in ("application", "memory"):
+        return replace(past, keys=(*past.keys, key))
     return past
+
+
+def _excluded(past: Past, record: Record) -> Past:
+    pair = (str(record.fields["host"]), str(record.fields.get("reason", "")))
+    rest = tuple(known for known in past.excluded if known[0] != pair[0])
+    return replace(past, excluded=(*rest, pair))
+
+
+def _handed_over(past: Past, record: Record) -> Past:
+    former = str(record.fields.get("former") or record.incarnation.partition(".")[0])
+    return replace(past, handed_over={**past.handed_over, former: str(record.fields["job_id"])})
+
+
+_READERS: dict[str, Callable[[Past, Record], Past]] = {
+    "incarnation_started": lambda past, record: replace(
+        past, last_host=str(record.fields.get("host") or "")
+    ),
+    "first_step": lambda past, _record: replace(past, tracked=True),
+    "checkpoint_committed": _committed,
+    "decision": _decided,
+    "failure": _failed,
+    "hang": lambda past, record: replace(
+        past, blamed=past.blamed | set(record.fields.get("hosts") or ())
+    ),
+    "node_excluded": _excluded,
+    "successor_submitted": _handed_over,
+    "run_completed": lambda past, _record: replace(past, completed=True),
+}
 
 
 def initial_state(rules: Rules, past: Past) -> State:
@@ -109,6 +138,64 @@ def initial_state(rules: Rules, past: Past) -> State:
         tracked=past.tracked,
         keys=past.keys,
         blamed=past.blamed,
+    )
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """A hand-over that its supervisor could not write down: it died with its node.
+
+    Attributes:
+        former: the job whose supervisor died.
+        host: the node that it died with.
+        reason: why this job was submitted, in a sentence.
+    """
+
+    former: str
+    host: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Life:
+    """What one life of a job starts from.
+
+    Attributes:
+        options: the command line of its supervisor.
+        job: the job.
+        run: the run's folder.
+        past: what the ledger says.
+        handed: how the run came here, where the ledger does not know; None otherwise.
+    """
+
+    options: Options
+    job: JobContext
+    run: RunDir
+    past: Past
+    handed: Inherited | None = None
+
+
+def inherited(job_id: str, past: Past, element: ElementDir) -> Inherited | None:
+    """Return the hand-over to this job that the ledger does not know of; None for none."""
+    former = past.last_incarnation.partition(".")[0]
+    if not former or former == job_id or former in past.handed_over:
+        return None
+    if claims(element).get(former) != job_id:
+        return None
+    reason = f"{past.last_host} died, and the supervisor of job {former} with it"
+    return Inherited(former, past.last_host, reason)
+
+
+def after_hand_over(past: Past, handed: Inherited | None) -> Past:
+    """Return what is known with such a hand-over: it is a restart, and its node is left out."""
+    if handed is None:
+        return past
+    rest = tuple(pair for pair in past.excluded if pair[0] != handed.host)
+    return replace(
+        past,
+        restarts=past.restarts + 1,
+        num_breaks=past.num_breaks + 1,
+        excluded=(*rest, (handed.host, handed.reason)),
     )
 
 

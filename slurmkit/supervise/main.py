@@ -10,7 +10,15 @@ from slurmkit.errors import SlurmkitError
 from slurmkit.rundir.jobs import is_cancelled
 from slurmkit.rundir.layout import RunDir
 from slurmkit.rundir.ledger import LedgerWriter, new_incarnation, read_ledger
-from slurmkit.supervise.boot import Past, initial_state, past_of, successor_of
+from slurmkit.supervise.boot import (
+    Life,
+    Past,
+    after_hand_over,
+    inherited,
+    initial_state,
+    past_of,
+    successor_of,
+)
 from slurmkit.supervise.context import JobContext, job_context, step_hosts
 from slurmkit.supervise.journal import Journal
 from slurmkit.supervise.options import SUMMARY, Options, parse_args
@@ -68,10 +76,11 @@ def _nothing_to_do(run: RunDir, job: JobContext, past: Past) -> str:
 async def _supervise(
     options: Options, job: JobContext, run: RunDir, past: Past, ledger: LedgerWriter
 ) -> int:
+    handed = inherited(job.job_id, past, run.element(job.array_task))
+    past = after_hand_over(past, handed)
     state = initial_state(_rules(options, job), past)
-    journal = partial(Journal, ledger, warn=_warn)
-    supervisor = Supervisor(options, job, run, state, journal, past.mean_time_between_failures_s)
-    return await supervisor.run()
+    life = Life(options, job, run, past, handed)
+    return await Supervisor(life, state, partial(Journal, ledger, warn=_warn)).run()
 
 
 def _rules(options: Options, job: JobContext) -> Rules:

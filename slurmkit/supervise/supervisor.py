@@ -23,7 +23,7 @@ from slurmkit.hooks.values import EndedJob
 from slurmkit.hostlist import HostlistError, expand
 from slurmkit.launch.ports import reserve
 from slurmkit.launch.rendezvous import master_address, seed
-from slurmkit.rundir.layout import ElementDir, RunDir
+from slurmkit.rundir.layout import ElementDir
 from slurmkit.rundir.ledger import StaleWriterError
 from slurmkit.rundir.secretfile import read_secrets
 from slurmkit.slurm.control import JobControl, RunningJob
@@ -31,12 +31,12 @@ from slurmkit.slurm.runner import SlurmTimeoutError
 from slurmkit.slurm.states import JobState
 from slurmkit.supervise import successor
 from slurmkit.supervise.attempt import Attempt, Plan, attempt_environment
+from slurmkit.supervise.boot import Inherited, Life
 from slurmkit.supervise.clockwork import Times, ask_job, ask_times
-from slurmkit.supervise.context import JobContext, step_hosts
+from slurmkit.supervise.context import step_hosts
 from slurmkit.supervise.ending import Fate, ask_states, fate_of, remove_secrets_if_over
 from slurmkit.supervise.exit_hooks import call_exit_hooks, hooks_of_job
 from slurmkit.supervise.journal import Journal
-from slurmkit.supervise.options import Options
 from slurmkit.supervise.policy import decide
 from slurmkit.supervise.policy_values import (
     Action,
@@ -86,29 +86,25 @@ class Supervisor:
     """Runs one life of a job to its end.
 
     Args:
-        options: the command line.
-        job: the job that this is.
-        run: the run's folder.
+        life: what it starts from.
         state: what the policy starts from.
         journal: makes the ledger's writer, given who is told that this incarnation is stale.
-        mtbf_s: mean time between failures, seconds; None when not known.
     """
 
     def __init__(
         self,
-        options: Options,
-        job: JobContext,
-        run: RunDir,
+        life: Life,
         state: State,
         journal: Callable[[Callable[[StaleWriterError], None]], Journal],
-        mtbf_s: float | None = None,
     ) -> None:
-        self._options = options
+        run, job = life.run, life.job
+        self._options = life.options
         self._job = job
         self._run_dir = run
+        self._handed = life.handed
+        self._mtbf_s = life.past.mean_time_between_failures_s
         self._element: ElementDir = run.element(job.array_task)
         self._state = state
-        self._mtbf_s = mtbf_s
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._journal = journal(self._on_stale)
@@ -184,6 +180,8 @@ class Supervisor:
     def _boot(self) -> None:
         job = self._job
         nodes = _names(job.nodes)
+        if self._handed is not None:
+            self._note_handed_over(self._handed)
         self._note(
             "incarnation_started",
             job_id=job.job_id,
@@ -197,6 +195,26 @@ class Supervisor:
         if job.key and (self._state.rules.remedies or "SLURMKIT_CHECKPOINT_DIR" in os.environ):
             self._asking = asyncio.ensure_future(asyncio.to_thread(ask_times, job))
         self._post(Booted(nodes or (job.host,)))
+
+    def _note_handed_over(self, handed: Inherited) -> None:
+        """Write what the supervisor of the job before could not: it died with its node."""
+        state, host, reason = self._state, handed.host, handed.reason
+        note = partial(self._journal.note, attempt=max(1, self._number - 1))
+        note("node_lost", host=host, silent_s=None, why="no agent heard of its supervisor")
+        note("node_excluded", host=host, reason=reason)
+        note("failure", kind="node", key="", host=host, reason=reason, step=None)
+        note(
+            "decision",
+            action="successor",
+            reason=f"{reason}: an agent of another node has submitted this job",
+            nodes=[],
+            excluded=list(state.bad),
+            restarts_left=state.restarts_left,
+            restarts=state.restarts,
+            application_restarts=state.application_restarts,
+        )
+        former, job_id = handed.former, self._job.job_id
+        note("successor_submitted", job_id=job_id, exclude=[host], former=former)
 
     def _listen(self) -> None:
         """Take over the signals; before the launch, so that none finds the default."""

@@ -23,7 +23,7 @@ from slurmkit.supervise.policy_values import (
 _PROGRESS_EVERY_S = 10.0
 _ROLL_S = 90.0
 #: A supervisor that is away this long is dead, if the shared folder agrees.
-PATIENCE_S = 10.0
+PATIENCE_S = 6.0
 
 
 class Watching:
