@@ -101,6 +101,9 @@ def plan_of_task(
     """Return this task's line of the plan; see `plan_task`."""
     topology, request = node.topology, node.request
     if bound_by_plugin(env):
+        # Its mask is checked, not widened again; its memory policy stays unless the job names one.
+        if not env.get("SLURMKIT_AFFINITY_MEMORY"):
+            request = request.replace(memory="none")
         return plan_within_mask(topology, request, node.position, before)
     confined, shared = step_cpus(topology.cpus_online, before, env, place.local_world_size)
     if shared:
@@ -158,7 +161,7 @@ def _rails_agree(exchange: "Exchange", node: Node, place: Placement, speaker: "_
 def _apply(plan: RankPlan) -> list[tuple[str, str]]:
     """Apply a plan and return what differs from it afterwards, as (expected, found) pairs."""
     differences = []
-    if plan.cpus:
+    if plan.cpus and own_cpus() != plan.cpus:
         refusal = set_cpus(plan.cpus)
         found = own_cpus()
         if found != plan.cpus:

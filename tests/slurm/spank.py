@@ -16,15 +16,19 @@ RANK, AFFINITY = "spank_slurmkit_rank.so", "spank_slurmkit_affinity.so"
 
 def built_plugins(root_dir: Path | None, folder: Path) -> Path:
     """Build for this machine's Slurm, or that of a root file system; skip where it cannot be."""
+    output = folder / "built"
+    build(headers(root_dir, folder), output)
+    return output
+
+
+def headers(root_dir: Path | None, folder: Path) -> Headers:
+    """Find the headers of this machine's Slurm, or fetch those of a root file system, or skip."""
     if not shutil.which("make") or not shutil.which("cc"):
         pytest.skip("needs make and a C compiler")
     try:
-        headers = find_headers() if root_dir is None else _fetched(root_dir, folder)
+        return find_headers() if root_dir is None else _fetched(root_dir, folder)
     except SlurmkitError as error:
         pytest.skip(error.message)
-    output = folder / "built"
-    build(headers, output)
-    return output
 
 
 def _fetched(root_dir: Path, folder: Path) -> Headers:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -17,6 +18,10 @@ import pytest
 from slurmkit.admin.note import read_note
 from slurmkit.errors import SlurmkitError
 from slurmkit.sandbox import Sandbox, rootfs
+from slurmkit.topology.affinity import Request, plan_ranks
+from slurmkit.topology.export_json import to_json
+from slurmkit.topology.export_map import plugin_map
+from slurmkit.topology.model import Gpu, Nic, NumaNode, Topology
 
 _SPEC = util.spec_from_file_location("spank_help", Path(__file__).with_name("spank.py"))
 assert _SPEC
@@ -81,7 +86,10 @@ class Place:
         return set(states) <= {"idle", "mixed", "allocated", "completing"}
 
 
-@pytest.fixture(scope="module", params=["host", "forky"])
+RELEASES = ["host", "forky", pytest.param("trixie", marks=pytest.mark.long)]
+
+
+@pytest.fixture(scope="module", params=RELEASES)
 def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
@@ -207,7 +215,7 @@ def test_tasks_get_what_the_map_says(both: Place, kind: str) -> None:
         assert env["NCCL_IB_HCA"] == f"=mlx5_{rank}"
         assert env["NOTE"] == "two words"
         where = f"@{env['SLURM_JOB_ID']}.{env['SLURM_STEP_ID']}.{rank}"
-        assert env["SLURMKIT_SPANK"].endswith(where)
+        assert env["SLURMKIT_SPANK"].endswith(f"{where} bound")
 
 
 @pytest.mark.skipif(len(CPUS) < 2, reason="needs two CPUs")
@@ -304,6 +312,87 @@ def test_a_wrong_argument_in_plugstack_ends_no_job(both: Place) -> None:
     assert "port=1 is no argument" in done.stderr
     assert "affinity 'on' is not off, warn or strict" in done.stderr
     assert both.idle()
+
+
+def test_every_component_of_a_heterogeneous_job_has_ranks_of_the_step(both: Place) -> None:
+    """Rank 0 is on node2: Slurm's own list of the step's nodes is sorted, and begins with node1."""
+    said = Path(tempfile.mkdtemp(dir=both.folder))
+    job = both.folder / "het.sh"
+    job.write_text(
+        "#!/bin/sh\n#SBATCH --nodes=1 --ntasks=2 --nodelist=node2 --output=het.out\n"
+        "#SBATCH hetjob\n#SBATCH --nodes=1 --ntasks=1 --nodelist=node1\n"
+        f"export SLURMKIT_REQUIRE_SPANK=1\n"
+        f"srun --het-group=0,1 {PYTHON} {both.folder}/probe.py {said}\n"
+        f"srun --het-group=1 sh -c 'echo alone $RANK $WORLD_SIZE $MASTER_ADDR'\n"
+    )
+    done = both.run("sbatch", "--wait", str(job))
+    out = (both.folder / "het.out").read_text()
+    assert done.returncode == 0, out
+    tasks = [json.loads(path.read_text())["env"] for path in sorted(said.iterdir())]
+    assert [task["RANK"] for task in tasks] == ["0", "1", "2"]
+    assert {task["WORLD_SIZE"] for task in tasks} == {"3"}
+    assert [task["LOCAL_RANK"] for task in tasks] == ["0", "1", "0"]
+    assert [task["NODE_RANK"] for task in tasks] == ["0", "0", "1"]
+    assert [task["LOCAL_WORLD_SIZE"] for task in tasks] == ["2", "2", "1"]
+    assert {task["MASTER_ADDR"] for task in tasks} == {"node2"}
+    assert len({task["MASTER_PORT"] for task in tasks}) == 1
+    for rank, task in enumerate(tasks):  # what `slurmkit exec` looks for
+        where = f"@{task['SLURM_JOB_ID']}.{task['SLURM_STEP_ID']}.{rank}"
+        assert task["SLURMKIT_SPANK"].endswith(where)
+    assert "alone 0 1 node1" in out
+
+
+def two_sockets(place: Place) -> Topology:
+    """A node with a GPU and a NIC beside each of two of this machine's CPUs."""
+    ends = (CPUS[0], CPUS[-1])
+    sides = [(side, f"pci0000:{side}0", cpu) for side, cpu in enumerate(ends)]
+    path = place.folder / "node.json"
+    node = Topology(
+        host="node1",
+        source="json",
+        cpus_online=frozenset(ends),
+        smt=tuple((cpu,) for cpu in ends),
+        numa=tuple(NumaNode(side, frozenset({cpu}), 1000, (10, 20)) for side, _, cpu in sides),
+        gpus=tuple(Gpu(side, f"0000:0{side + 1}:00.0", side, (root,)) for side, root, _ in sides),
+        nics=tuple(
+            Nic(f"mlx5_{side}", f"0000:0{side + 1}:01.0", side, (root,), role="compute")
+            for side, root, _ in sides
+        ),
+    )
+    path.write_text(json.dumps(to_json(node)))
+    return node
+
+
+@pytest.mark.skipif(len(CPUS) < 2, reason="needs two CPUs")
+def test_plugin_and_launcher_agree_in_one_step(both: Place) -> None:
+    node = two_sockets(both)
+    table = both.folder / "both.map"
+    # Only this machine's own NUMA nodes can be bound to.
+    table.write_text(re.sub("mems=[0-9]", "mems=0", plugin_map(node.replace(host="-"))))
+    env = {"SLURMKIT_AFFINITY": "strict", "SLURMKIT_TOPOLOGY": str(both.folder / "node.json")}
+    said = Path(tempfile.mkdtemp(dir=both.folder))
+    step = ("srun", "--nodes=1", "--ntasks=2", "--gpus-per-node=2", "--slurmkit-affinity=strict")
+    probe = (SLURMKIT, "exec", "--", PYTHON, str(both.folder / "probe.py"), str(said))
+    done = both.run(*step, f"--slurmkit-map={table}", *probe, **env)
+    assert (done.returncode, done.stderr) == (0, "")
+    plans = plan_ranks(node, Request(num_ranks=2))
+    for rank, path in enumerate(sorted(said.iterdir())):
+        task = json.loads(path.read_text())
+        assert task["cpus"] == sorted(plans[rank].cpus)
+        assert {name: task["env"][name] for name in plans[rank].env} == plans[rank].env
+        assert task["env"]["SLURMKIT_SPANK"].endswith(" bound")
+
+
+@pytest.mark.skipif(len(CPUS) < 2, reason="needs two CPUs")
+def test_the_launcher_notices_a_map_that_is_wrong(both: Place) -> None:
+    """A map from before somebody moved a card: the plugin binds by it, discovery says otherwise."""
+    two_sockets(both)
+    swapped = both.map("swapped", CPUS[-1], CPUS[0])
+    env = {"SLURMKIT_AFFINITY": "strict", "SLURMKIT_TOPOLOGY": str(both.folder / "node.json")}
+    step = ("srun", "--nodes=1", "--ntasks=2", "--gpus-per-node=2", f"--slurmkit-map={swapped}")
+    done = both.run(*step, SLURMKIT, "exec", "--", "echo", "ran", **env)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"expected cores of NUMA node 0 (CPUs {CPUS[0]}), found CPUs {CPUS[-1]}" in done.stderr
 
 
 def test_the_launcher_notices_a_missing_plugin(both: Place) -> None:

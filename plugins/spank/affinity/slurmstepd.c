@@ -1,5 +1,6 @@
 /* On the node: verify where the task may run, then put it next to its GPU, or end it. */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@ struct work {
 	struct sk_task task;
 	struct sk_map *map;
 	char *text;
+	bool bound;
 	char host[256];
 	char error[1024];
 };
@@ -100,7 +102,8 @@ static int apply(struct work *work, struct sk_choice *choice, const struct sk_se
 		return wrong(work, "cannot take memory from NUMA node %s next to GPU %s: %s", want, names,
 			     strerror(code));
 	}
-	return set_variables(work, choice);
+	work->bound = set_variables(work, choice) == 0;
+	return work->bound ? 0 : -1;
 }
 
 static int bind_task(struct work *work)
@@ -163,6 +166,9 @@ int sk_affinity_task_init(spank_t spank, int ac, char *argv[])
 	}
 	free(work.map);
 	free(work.text);
+	/* `slurmkit exec` takes the mask for what it is then, and does not widen it again. */
+	if (code == 0 && work.bound && sk_task_set_token(spank, &work.task, TOKEN, "bound") != 0)
+		code = wrong(&work, "cannot set " TOKEN);
 	if (code == 0)
 		return ESPANK_SUCCESS;
 	if (sk_affinity_options.mode == SK_MODE_STRICT) {

@@ -3,11 +3,27 @@
 
 #include <stdio.h>
 
+#include "het.h"
 #include "plugin.h"
 
 /* Ids from here on are no numbered steps: slurm.h has SLURM_EXTERN_CONT, SLURM_BATCH_SCRIPT and
  * SLURM_INTERACTIVE_STEP there, all between 0xfffffff0 and 0xffffffff. */
 #define FIRST_SPECIAL_STEP 0xfffffff0u
+
+static int read_het(struct sk_task *task)
+{
+	struct sk_het het;
+	int code = sk_het_read(task->env, &het);
+
+	if (code <= 0)
+		return code;
+	task->spans = het.world_size != task->world_size;
+	task->job_id = het.job_id;
+	task->rank = het.rank;
+	task->world_size = het.world_size;
+	task->node_rank = het.node_rank;
+	return 0;
+}
 
 int sk_task_read(spank_t spank, struct sk_task *task)
 {
@@ -26,7 +42,7 @@ int sk_task_read(spank_t spank, struct sk_task *task)
 		return -1;
 	task->local_rank = (uint32_t)local_rank;
 	task->env = env;
-	return 0;
+	return sk_task_is_rank(task) ? read_het(task) : 0;
 }
 
 bool sk_task_is_rank(const struct sk_task *task)

@@ -15,6 +15,7 @@ struct sk_task {
 	uint32_t world_size;
 	uint32_t local_world_size;
 	uint32_t node_rank;
+	bool spans; /* whether the step has several components of a heterogeneous job */
 	char *const *env; /* the task's environment; changes with every spank_setenv */
 };
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../common/het.h"
 #include "../common/plugin.h"
 #include "../common/task.h"
 #include "../common/text.h"
@@ -53,12 +54,11 @@ static void set_number(struct setter *setter, const char *name, uint32_t number)
 static int master_address(const struct sk_task *task, const struct sk_rank_args *args, char *buffer,
 			  size_t size)
 {
-	const char *nodes = sk_env_find(task->env, "SLURM_STEP_NODELIST");
 	const char *suffix = sk_env_find(task->env, "SLURMKIT_MASTER_ADDR_SUFFIX");
 	char host[256];
 	int length;
 
-	if (!nodes || sk_first_host(nodes, host, sizeof(host)) != 0)
+	if (sk_het_first_host(task->env, task->spans, host, sizeof(host)) != 0)
 		return -1;
 	length = snprintf(buffer, size, "%s%s", host, suffix ? suffix : args->suffix);
 	return length < 0 || (size_t)length >= size ? -1 : 0;
@@ -78,9 +78,7 @@ int sk_rank_task_init(spank_t spank, int ac, char *argv[])
 		return ESPANK_SUCCESS;
 	}
 	token = sk_env_find(task.env, TOKEN);
-	/* Ranks of heterogeneous jobs span several jobs, each with its own counts. */
-	if (!sk_task_is_rank(&task) || sk_env_find(task.env, "SLURM_HET_SIZE") ||
-	    (token && strcmp(token, "off") == 0))
+	if (!sk_task_is_rank(&task) || (token && strcmp(token, "off") == 0))
 		return ESPANK_SUCCESS;
 	if (wrong) {
 		sk_error("plugstack.conf: %s is no argument of spank_slurmkit_rank.so "
@@ -96,11 +94,10 @@ int sk_rank_task_init(spank_t spank, int ac, char *argv[])
 	set_number(&setter, "NODE_RANK", task.node_rank);
 	set_number(&setter, "GROUP_RANK", task.node_rank);
 	if (spank_get_item(spank, S_JOB_ENV, &task.env) == ESPANK_SUCCESS &&
-	    master_address(&task, &args, address, sizeof(address)) == 0)
+	    master_address(&task, &args, address, sizeof(address)) == 0) {
 		set(&setter, "MASTER_ADDR", address);
-	else
-		setter.next <<= 1;
-	set_number(&setter, "MASTER_PORT", sk_rank_port(&args, task.job_id, task.step_id));
+		set_number(&setter, "MASTER_PORT", sk_rank_port(&args, task.job_id, task.step_id));
+	}
 	if (snprintf(note, sizeof(note), "%u", setter.set) < 0 || setter.failed != 0 ||
 	    sk_task_set_token(spank, &task, TOKEN, note) != 0)
 		sk_error("rank %u: not all rank variables could be set", task.rank);

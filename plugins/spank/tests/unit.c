@@ -6,6 +6,7 @@
 #include "../affinity/choose.h"
 #include "../affinity/map.h"
 #include "../affinity/options.h"
+#include "../common/het.h"
 #include "../common/text.h"
 #include "../rank/values.h"
 
@@ -213,6 +214,32 @@ static void test_options(void)
 	CHECK(sk_options_set_map(&options, "relative") == -1);
 }
 
+static void test_het(void)
+{
+	char size[] = "SLURM_HET_SIZE=2", job[] = "SLURM_JOB_ID=7", rank[] = "SLURM_PROCID=3";
+	char tasks[] = "SLURM_STEP_NUM_TASKS=4", node[] = "SLURM_NODEID=2", nodes[] = "SLURM_STEP_NUM_NODES=3";
+	char list[] = "SLURM_STEP_NODELIST=node[1-2,4]", first[] = "SLURM_JOB_NODELIST_HET_GROUP_0=node4";
+	char one[] = "SLURM_JOB_NUM_NODES_HET_GROUP_0=1", two[] = "SLURM_JOB_NUM_NODES_HET_GROUP_1=2";
+	char *env[] = {size, job, rank, tasks, node, nodes, list, first, one, two, NULL};
+	char *none[] = {job, rank, list, NULL}, *part[] = {size, job, rank, NULL};
+	struct sk_het het;
+	char host[16];
+
+	CHECK(sk_het_read(env, &het) == 1 && het.job_id == 7 && het.rank == 3 && het.world_size == 4 &&
+	      het.node_rank == 2);
+	CHECK(sk_het_read(none, &het) == 0 && sk_het_read(part, &het) == -1);
+	rank[13] = '4';
+	CHECK(sk_het_read(env, &het) == -1);
+	CHECK(sk_het_first_host(none, 0, host, sizeof(host)) == 0 && strcmp(host, "node1") == 0);
+	CHECK(sk_het_first_host(env, 1, host, sizeof(host)) == 0 && strcmp(host, "node4") == 0);
+	two[32] = '3'; /* the step leaves a node out: rank 0 may be anywhere */
+	CHECK(sk_het_first_host(env, 1, host, sizeof(host)) == -1);
+	two[32] = 'x';
+	CHECK(sk_het_first_host(env, 1, host, sizeof(host)) == -1);
+	size[15] = '3';
+	CHECK(sk_het_first_host(env, 1, host, sizeof(host)) == -1);
+}
+
 int main(void)
 {
 	test_lists();
@@ -222,6 +249,7 @@ int main(void)
 	test_choice();
 	test_fit();
 	test_options();
+	test_het();
 	puts("ok");
 	return 0;
 }
