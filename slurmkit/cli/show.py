@@ -77,7 +77,7 @@ def _element_rows(element: "ElementStatus") -> list[tuple[str, str]]:
         ("attempts", _attempts(element)),
         ("step", _progress(element)),
         ("started", _clock(element.start_time)),
-        ("ended", _clock(element.end_time)),
+        ("ends by" if element.exit_code is None else "ended", _clock(element.end_time)),
     ]
     return [(name, value) for name, value in rows if value]
 

@@ -51,7 +51,7 @@ class Attempt:
         state: how it ended: ``completed``, ``failed``...; empty when nobody wrote that down.
         first_step: when the program made its first step; None when it told of none.
         restored: the step that it went on from; None for the beginning.
-        points: (time, steps made by then), ascending.
+        points: (time, steps made by then), both rising.
         failure: fields of the classification of why it ended; empty when it did not fail.
         trouble: when something went wrong first; None when nothing did.
     """
@@ -217,7 +217,9 @@ def _points(
     told += [(max(first.time, commit.begun), commit.step) for commit in commits]
     points: list[tuple[float, int]] = []
     for time, step in sorted(told):
-        points.append((time, max(step, points[-1][1] if points else step)))
+        # When a step was told first counts: an attempt that hangs tells of its last one again.
+        if not points or step > points[-1][1]:
+            points.append((time, step))
     return tuple(points)
 
 

@@ -207,3 +207,19 @@ def test_a_run_without_recovery_is_reported_too() -> None:
 def test_nothing_has_happened_yet() -> None:
     report = report_element([])
     assert (report.state, report.time.wall_s, report.ettr) == ("waiting", 0.0, None)
+
+
+def test_a_step_that_is_told_again_and_again_is_no_work(simulation: Any) -> None:
+    run = simulation(every=10, stall_s=0.0, save_s=0.0)
+    run.new_life()
+    run.start()
+    run.train(20)
+    run.spend("lost", 30.0)  # it hangs after step 20, which was saved
+    run.note("progress", step=20, epoch=0)
+    run.fail("hang")
+    run.decide("relaunch")
+    run.start()
+    run.train(5)
+    run.complete()
+    time = report_element(run.sorted()).time
+    assert (time.productive_s, time.lost_s) == (pytest.approx(25.0), pytest.approx(30.0))
