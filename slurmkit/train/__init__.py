@@ -14,6 +14,7 @@ torch is imported when one of the names is asked for, and not before.
 from typing import TYPE_CHECKING
 
 __all__ = [
+    "PerRank",
     "ResumableLoader",
     "ResumeError",
     "Session",
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from slurmkit.checkpoint.tensors import PerRank
     from slurmkit.train.errors import ResumeError, TrainError
     from slurmkit.train.loader import ResumableLoader, Share
     from slurmkit.train.saver import Stopped
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from slurmkit.train.state import TrainState
 
 _HOMES = {
+    "PerRank": "content",
     "ResumableLoader": "loader",
     "ResumeError": "errors",
     "Session": "session",

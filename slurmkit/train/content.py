@@ -129,8 +129,8 @@ class _OfThisRank:
             raise ResumeError(
                 f"{self._name} has a state of its own on each rank, and the number of ranks is"
                 " another one than in the checkpoint",
-                hint="use as many ranks as before, or a loader of run.loader() over a map-style"
-                " data set, which fits any number",
+                hint="use as many ranks as before; a loader of run.loader() over a map-style data"
+                " set fits any number",
             )
         self._thing.load_state_dict(loaded["state"])
 
@@ -195,6 +195,8 @@ class Content:
     def _part(self, name: str, thing: Any) -> Part | None:
         if name in ("values", "random", "step", "epoch"):
             raise TrainError(f"run.state() has a {name} of its own", hint="choose another name")
+        if isinstance(thing, PerRank):
+            return _OfThisRank(name, thing.value)
         if isinstance(thing, nn.Module):
             return _Module(thing)
         if isinstance(thing, torch.optim.Optimizer):
