@@ -167,7 +167,7 @@ def race(folder: Path, num_takeovers: int) -> None:
 
 
 def test_takeovers_at_random_instants(folder):
-    race(folder, 150)
+    race(folder, 80)
 
 
 @pytest.mark.long

@@ -271,7 +271,7 @@ BOX = st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 4), st.inte
 
 
 @given(st.lists(BOX, max_size=6))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_a_partition_is_what_covers_each_element_once(boxes):
     shape = (6, 6)
     counts = np.zeros((12, 12), dtype=int)

@@ -52,7 +52,7 @@ def test_a_manifest_is_read_back_as_it_was(manifest):
 
 
 @given(MANIFESTS, st.data())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_any_changed_byte_of_a_manifest_is_noticed(manifest, data):
     rendered = bytearray(manifests.render(manifest))
     place = data.draw(st.integers(0, len(rendered) - 1))
