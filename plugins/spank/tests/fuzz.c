@@ -6,6 +6,7 @@
 #include "../affinity/choose.h"
 #include "../affinity/map.h"
 #include "../affinity/options.h"
+#include "../common/het.h"
 #include "../common/text.h"
 #include "../rank/values.h"
 
@@ -58,6 +59,23 @@ static void fuzz_words(char *text)
 	}
 }
 
+/* Lines as an environment. */
+static void fuzz_environment(char *text)
+{
+	char *env[32], host[16];
+	size_t count = 0;
+	struct sk_het het;
+
+	for (char *line = strtok(text, "\n"); line && count < 31; line = strtok(NULL, "\n"))
+		env[count++] = line;
+	env[count] = NULL;
+	if (sk_het_read(env, &het) == 1 && het.rank >= het.world_size)
+		abort();
+	for (int spans = 0; spans < 2; spans++)
+		if (sk_het_first_host(env, spans, host, sizeof(host)) == 0 && !host[0])
+			abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *text;
@@ -69,6 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	text[size] = '\0';
 	fuzz_map(text, size);
 	fuzz_words(text);
+	fuzz_environment(text);
 	free(text);
 	return 0;
 }

@@ -1,4 +1,5 @@
-/* Where there is no libFuzzer: mutations of good input, the same ones in every run. */
+/* Where there is no libFuzzer: mutations of the corpus, the same ones in every run.
+ * mutate SECONDS FILE... */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,14 +8,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char *const seeds[] = {
-	"slurmkit-map 1 node1\ngpu 0 0000:1b:00.0 cpus=0-13,112-125 mems=0 nics=mlx5_0,mlx5_1 uuid=GPU-aa "
-	"env=NCCL_IB_HCA==mlx5_0\x1fX=a b\ngpu 1 0000:43:00.0 cpus=14-27 mems=0 policy=bind minor=3 "
-	"mig=MIG-1,MIG-2\n",
-	"slurmkit-map 1 -\n# comment\ngpu 63 ffff:ff:1f.7 cpus=4095\n",
-	"0,1,GPU-aa,MIG-1,MIG-GPU-aa/1/0", "0-3,5,7-4095", "n[3-9,12]-ib,x[1-2]", "mode=strict",
-	"map=/run/slurmkit/affinity.map", "ports=20000-30000", "suffix=-ib0", "0.1.0@12.3.4 255", "warn",
+struct seed {
+	uint8_t data[4096];
+	size_t size;
 };
+
 static const char bytes[] = "0129-,= \n\x1f\x00\xff[].@/agGM#";
 
 static uint64_t state = 88172645463325252u;
@@ -57,18 +55,40 @@ static size_t mutate(uint8_t *data, size_t size, size_t space)
 	}
 }
 
+static int read_seed(const char *path, struct seed *seed)
+{
+	FILE *file = fopen(path, "rb");
+
+	if (!file)
+		return -1;
+	seed->size = fread(seed->data, 1, sizeof(seed->data), file);
+	fclose(file);
+	return 0;
+}
+
 int main(int argc, char *argv[])
 {
 	static uint8_t data[16384];
-	double seconds = argc > 1 ? strtod(argv[1], NULL) : 5;
-	clock_t end = clock() + (clock_t)(seconds * CLOCKS_PER_SEC);
+	static struct seed seeds[64];
+	size_t num_seeds = 0;
+	clock_t end;
 	unsigned long runs = 0;
 
+	for (int i = 2; i < argc && num_seeds < sizeof(seeds) / sizeof(*seeds); i++)
+		if (read_seed(argv[i], &seeds[num_seeds++]) != 0) {
+			perror(argv[i]);
+			return 2;
+		}
+	if (num_seeds == 0) {
+		fputs("mutate SECONDS FILE...\n", stderr);
+		return 2;
+	}
+	end = clock() + (clock_t)(strtod(argv[1], NULL) * CLOCKS_PER_SEC);
 	do {
-		const char *seed = seeds[below(sizeof(seeds) / sizeof(*seeds))];
-		size_t size = strlen(seed);
+		const struct seed *seed = &seeds[below(num_seeds)];
+		size_t size = seed->size;
 
-		memcpy(data, seed, size);
+		memcpy(data, seed->data, size);
 		for (size_t left = below(24); left > 0; left--)
 			size = mutate(data, size, sizeof(data));
 		if (LLVMFuzzerTestOneInput(data, size) != 0)

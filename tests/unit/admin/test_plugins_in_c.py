@@ -22,17 +22,74 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("target", ["test", "fuzz"])
-def test_parsers_under_sanitizers(target: str, tmp_path: Path) -> None:
+def make(output: Path, *arguments: str) -> str:
+    """Run make and return what it says."""
     done = subprocess.run(
-        ["make", f"--directory={SOURCE}", f"OUT={tmp_path}", "FUZZ_SECONDS=3", target],
+        ["make", f"--directory={SOURCE}", f"OUT={output}", *arguments],
         env=os.environ | {"MAKEFLAGS": ""},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_parsers_under_sanitizers(tmp_path: Path) -> None:
+    assert "ok" in make(tmp_path, "test")
+    assert "none went wrong" in make(tmp_path, "FUZZ_SECONDS=2", "mutate")
+
+
+@pytest.mark.skipif(not shutil.which("clang"), reason="libFuzzer needs clang and libclang-rt-dev")
+@pytest.mark.parametrize("seconds", [10, pytest.param(300, marks=pytest.mark.long)])
+def test_parsers_under_libfuzzer(tmp_path: Path, seconds: int) -> None:
+    said = make(tmp_path, f"FUZZ_SECONDS={seconds}", "fuzz")
+    runs = re.search(r"stat::number_of_executed_units: (\d+)", said)
+    assert runs
+    assert int(runs[1]) > 1000
+    assert not list(tmp_path.glob("crash-*"))
+
+
+needs_headers = pytest.mark.skipif(
+    not Path("/usr/include/slurm/spank.h").is_file(), reason="needs spank.h (libslurm-dev)"
+)
+
+
+@needs_headers
+@pytest.mark.skipif(not shutil.which("rpmbuild"), reason="needs rpmbuild (package rpm)")
+def test_the_rpm_holds_the_plugins_and_is_for_one_slurm(tmp_path: Path) -> None:
+    make(tmp_path, "VERSION=1.2.3", "RPM_PLUGINDIR=/opt/slurm/lib/slurm", "rpm")
+    (package,) = tmp_path.glob("slurmkit-spank-1.2.3-1.slurm*.rpm")
+    series = package.name.partition(".slurm")[2].rsplit(".", 2)[0]
+
+    def ask(*query: str) -> list[str]:
+        command = ["rpm", "--query", "--package", *query, str(package)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        return done.stdout.splitlines()
+
+    assert ask("--list") == [
+        "/etc/slurm/plugstack.conf.d/slurmkit.conf",
+        "/opt/slurm/lib/slurm/spank_slurmkit_affinity.so",
+        "/opt/slurm/lib/slurm/spank_slurmkit_rank.so",
+    ]
+    assert ask("--configfiles") == ["/etc/slurm/plugstack.conf.d/slurmkit.conf"]
+    assert {f"slurm >= {series}", f"slurm < {series}.99"} <= set(ask("--requires"))
+
+
+@needs_headers
+@pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="needs dpkg-deb")
+def test_the_debian_package_holds_the_plugins_and_their_lines(tmp_path: Path) -> None:
+    make(tmp_path, "VERSION=1.2.3", "DEB_PLUGINDIR=/usr/lib/slurm-wlm", "deb")
+    (package,) = tmp_path.glob("slurmkit-spank_1.2.3+slurm*.deb")
+    unpacked = tmp_path / "unpacked"
+    subprocess.run(["dpkg-deb", "--extract", package, unpacked], check=True, timeout=60)
+    lines = (unpacked / "etc/slurm/plugstack.conf.d/slurmkit.conf").read_text().splitlines()
+    for line in lines:
+        kind, path = line.split()
+        assert kind == "optional"
+        assert (unpacked / path.lstrip("/")).is_file()
+    assert len(lines) == 2
 
 
 def test_no_function_that_slurmstepd_must_not_call() -> None:
