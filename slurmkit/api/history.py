@@ -121,6 +121,9 @@ def _excluded(records: Sequence[Record]) -> list[str]:
             found = dict.fromkeys(_hosts(record.fields.get("excluded")))
         elif record.event == "node_excluded":
             found[str(record.fields.get("host", ""))] = None
+        elif record.event == "attempt_started":
+            for host in _hosts(record.fields.get("step_nodes")):
+                found.pop(host, None)  # it passed its checks, and is used again
         elif record.event == "decision" and record.fields.get("excluded") is not None:
             found = dict.fromkeys(_hosts(record.fields["excluded"]))
     return [host for host in found if host]

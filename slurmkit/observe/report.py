@@ -201,12 +201,14 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _excluded(history: History) -> list[str]:
-    hosts = [
-        str(record.fields.get("host", ""))
-        for record in history.records
-        if record.event == "node_excluded"
-    ]
-    return sorted({host for host in hosts if host})
+    """Return the nodes that were given up; one that passed its checks later is used again."""
+    found: set[str] = set()
+    for record in history.records:
+        if record.event == "node_excluded":
+            found.add(str(record.fields.get("host", "")))
+        elif record.event == "attempt_started":
+            found -= {str(host) for host in record.fields.get("step_nodes") or ()}
+    return sorted(found - {""})
 
 
 def _saves(history: History) -> SaveStats:

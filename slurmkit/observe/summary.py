@@ -38,14 +38,16 @@ def summarise(history: History, report: ElementReport) -> str:
     wall_s = report.time.wall_s
     if wall_s:
         time = report.time
-        text += (
-            f" Of {words.span(wall_s)}, {words.share(time.productive_s, wall_s)} were productive,"
-            f" {words.share(time.checkpoint_s, wall_s)} went into checkpoints,"
-            f" {words.share(time.lost_s, wall_s)} were lost and"
-            f" {words.share(time.restart_s, wall_s)} went into starting"
-        )
-        queued = f", {words.share(time.queued_s, wall_s)} into waiting for nodes"
-        text += (queued if time.queued_s else "") + "."
+        parts = [f"{words.share(time.productive_s, wall_s)} were productive"]
+        for seconds, what in (
+            (time.checkpoint_s, "went into checkpoints"),
+            (time.lost_s, "were lost"),
+            (time.restart_s, "went into starting"),
+            (time.queued_s, "into waiting for nodes"),
+        ):
+            if seconds >= 0.0005 * wall_s:
+                parts.append(f"{words.share(seconds, wall_s)} {what}")
+        text += f" Of {words.span(wall_s)}, {words.listing(parts)}."
     return text
 
 

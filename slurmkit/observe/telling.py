@@ -84,7 +84,7 @@ class Teller:
         excluded = [str(host) for host in fields.get("excluded") or ()]
         text = f"Job {job} began on {nodes}"
         text += f", started again by Slurm for the {_ordinal(again)} time" if again else ""
-        text += f"; {compress(excluded)} will not be used" if excluded else ""
+        text += f"; {compress(excluded)} had been given up before" if excluded else ""
         return f"{text}."
 
     def _preflight(self, record: Record) -> str:
@@ -92,7 +92,7 @@ class Teller:
         bad = [
             f"{verdict.get('check', '')} ({verdict.get('detail', '')})".replace(" ()", "")
             for verdict in fields.get("verdicts") or ()
-            if verdict.get("verdict") in ("failed", "fail", "bad")
+            if verdict.get("verdict") == "fail"
         ]
         if not bad:
             return ""
