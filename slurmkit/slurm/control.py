@@ -4,12 +4,13 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from slurmkit.errors import RefusedError, SlurmError
 from slurmkit.slurm import normalise
 from slurmkit.slurm.environ import query_environment
 from slurmkit.slurm.runner import Output, Runner
-from slurmkit.slurm.states import JobId, JobState, job_key
+from slurmkit.slurm.states import JobId, JobKey, JobState, job_key
 
 _KILL_WAIT = re.compile(r"^KillWait\s*=\s*(\d+)", re.MULTILINE)
 _GRACE_TIME = re.compile(r"\bGraceTime=(\d+)")
@@ -86,8 +87,7 @@ class JobControl:
         if output.returncode != 0 or not output.stdout.strip():
             raise output.error()
         for row in normalise.read_rows(output.stdout, "jobs", "squeue --json"):
-            task = normalise.number(row.get("array_task_id"))
-            if key.task is None or task == key.task:
+            if key in _names(row):  # 22.05 lists all jobs, whatever it is asked for
                 return _running(row)
         raise SlurmError(f"Slurm does not know the job {key}")
 
@@ -164,6 +164,13 @@ class JobControl:
     def answers(self) -> bool:
         """Whether a controller answers."""
         return " is UP" in self._runner.run(["scontrol", "ping"]).stdout
+
+
+def _names(row: Mapping[str, Any]) -> tuple[JobKey, ...]:
+    """Return by what a job may be asked for."""
+    array_id, task = (normalise.number(row.get(f"array_{name}")) for name in ("job_id", "task_id"))
+    own = JobKey(int(row["job_id"]))
+    return (own, JobKey(array_id, task)) if array_id else (own,)
 
 
 def _running(row: Mapping[str, object]) -> RunningJob:

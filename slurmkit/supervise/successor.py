@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurmkit.errors import SlurmError, SlurmkitError
+from slurmkit.errors import RefusedError, SlurmError, SlurmkitError
 from slurmkit.hostlist import HostlistError, compress, expand
 from slurmkit.rundir.atomic import atomic_write
 from slurmkit.rundir.jobs import is_cancelled
@@ -196,7 +196,10 @@ def _cancel(key: str, environ: Mapping[str, str] | None) -> None:
 
 
 def submit_from_agent(element_dir: str, incarnation: str, host: str) -> str:
-    """Submit the successor of a job whose supervisor is dead; called on another of its nodes.
+    """Let a run go on whose supervisor is dead; called on another node of its job.
+
+    A job with --no-kill that loses its first node keeps the others until its time limit, with
+    nobody to use them (seen on 22.05), so it is always ended.
 
     Args:
         element_dir: the part of the run that the supervisor owned.
@@ -204,7 +207,7 @@ def submit_from_agent(element_dir: str, incarnation: str, host: str) -> str:
         host: where this runs.
 
     Returns:
-        The successor's job id.
+        The id of the job that goes on; empty when the run ends here.
 
     Raises:
         SlurmkitError: see ``submit``.
@@ -212,11 +215,21 @@ def submit_from_agent(element_dir: str, incarnation: str, host: str) -> str:
     element = ElementDir(Path(element_dir))
     records = [r for r in read_ledger(element.ledger_path) if r.incarnation == incarnation]
     fields = next((r.fields for r in records if r.event == "incarnation_started"), {})
-    bad = {str(r.fields["host"]) for r in records if r.event == "node_excluded"}
-    dead = str(fields.get("host") or "")
-    task = fields.get("array_task")
-    job_id = incarnation.partition(".")[0]
+    task, job_id = fields.get("array_task"), incarnation.partition(".")[0]
     former = Predecessor(job_id, job_id, incarnation, task, int(fields.get("array_size") or 0))
     run = RunDir(element.path if task is None else element.path.parent.parent)
-    exclude = (bad | {dead}) - {"", host}
-    return submit(run, former, exclude, cancel_former=True)
+    bad = {str(r.fields["host"]) for r in records if r.event == "node_excluded"}
+    for remedy in fields.get("remedies") or ():
+        with contextlib.suppress(RefusedError):
+            if remedy == "successor":
+                exclude = (bad | {str(fields.get("host") or "")}) - {"", host}
+                return submit(run, former, exclude, cancel_former=True)
+            if remedy == "requeue":
+                from slurmkit.slurm.control import JobControl  # noqa: PLC0415
+
+                JobControl().requeue(job_id)
+                return job_id
+        if remedy == "stop":
+            break
+    _cancel(job_id, None)
+    return ""

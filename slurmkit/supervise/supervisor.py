@@ -191,6 +191,7 @@ class Supervisor:
             nodes=job.nodes,
             host=job.host,
             excluded=list(self._state.bad),
+            remedies=list(self._state.rules.remedies),
         )
         if job.key and (self._state.rules.remedies or "SLURMKIT_CHECKPOINT_DIR" in os.environ):
             self._asking = asyncio.ensure_future(asyncio.to_thread(ask_times, job))
@@ -260,6 +261,9 @@ class Supervisor:
     # -- nodes --------------------------------------------------------------------------------
 
     async def _check_nodes(self, _action: CheckNodes) -> None:
+        if not self._job.key:  # no Slurm: there is this host alone, and it is up
+            self._post(Checked())
+            return
         self._watching = Watching(
             self._options, self._element, self._journal, lambda: self._number, self._post
         )

@@ -65,7 +65,7 @@ def verdict(attempt: Attempt, seen: Seen) -> Ended:
     return _failure(attempt, code, seen)
 
 
-def told(exits: list[TaskExit], code: int, warned_by: str) -> bool:
+def told(exits: Sequence[TaskExit], code: int, warned_by: str) -> bool:
     """Whether the ranks ended because they were told to.
 
     Args:
@@ -73,20 +73,19 @@ def told(exits: list[TaskExit], code: int, warned_by: str) -> bool:
         code: the launcher's exit code.
         warned_by: the warning signal that was passed on; empty for none.
     """
-    if code == EXIT_STOPPED:
-        return True
-    cause = root_cause(exits)
-    if cause is None:
-        return False
-    if cause.exit_code == EXIT_STOPPED:
-        return True
+    causes = [exit_ for exit_ in exits if not exit_.consequence]
+    if not causes:
+        return code == EXIT_STOPPED
     # A program that does not know the warning signal dies of it.
-    number = getattr(signal, warned_by, None) if warned_by else None
-    return bool(number) and (cause.signal == warned_by or cause.exit_code == 128 + int(number or 0))
+    as_told = {(EXIT_STOPPED, "")}
+    if warned_by:
+        as_told |= {(None, warned_by), (128 + int(signal.Signals[warned_by]), "")}
+    return all((exit_.exit_code, exit_.signal) in as_told for exit_ in causes)
 
 
 def _failure(attempt: Attempt, code: int, seen: Seen) -> Ended:
-    exits = attempt.recorder.exits
+    # Those that saved and stopped did so because another one had failed.
+    exits = [exit_ for exit_ in attempt.recorder.exits if exit_.exit_code != EXIT_STOPPED]
     found = classify(
         Evidence(
             exits=exits,

@@ -64,7 +64,7 @@ class Watching:
             settings=AgentSettings(
                 hang=options.hang,
                 preflight=options.preflight,
-                successor="successor" in options.remedies,
+                successor=True,  # what they do then, the remedies in the ledger say
                 patience_s=max(PATIENCE_S, 5 * options.heartbeat_s),
             ),
         )
