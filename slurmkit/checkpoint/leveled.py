@@ -15,7 +15,7 @@ from slurmkit.checkpoint.errors import (
     CorruptCheckpointError,
     SaveFailedError,
 )
-from slurmkit.checkpoint.layout import CheckpointDir
+from slurmkit.checkpoint.layout import CheckpointDir, step_name
 from slurmkit.checkpoint.levels import NODE, Offer, Salvage, choose_salvage, evictable
 from slurmkit.checkpoint.local import LevelUnavailableError, LocalLevel, Part, PartWriter
 from slurmkit.checkpoint.manifest import Manifest
@@ -56,6 +56,7 @@ class LeveledStore(CheckpointStore):
         partner: Send | None = None,
     ) -> None:
         super().__init__(folder, token=token, keep=keep, run=run)
+        self.local_dir = local_dir
         self._rank = rank
         self._world_size = world_size
         self._partner = partner
@@ -64,6 +65,21 @@ class LeveledStore(CheckpointStore):
             self.level = LocalLevel.at(local_dir, self.dir.path)
         except LevelUnavailableError as error:
             _log.warning("%s; saves go to the shared folder alone", error.message)
+
+    @classmethod
+    def before(
+        cls, store: CheckpointStore, local_dir: Path, *, rank: int, world_size: int
+    ) -> "LeveledStore":
+        """Return a store with the settings of another one and a node's folder in front of it."""
+        return cls(
+            store.dir.path,
+            local_dir=local_dir,
+            rank=rank,
+            world_size=world_size,
+            token=store.token,
+            keep=store.keep,
+            run=store.run,
+        )
 
     def begin(self, step: int, *, size_bytes: int | None = None) -> StepWriter:
         """Start to write a step, as `CheckpointStore.begin` does; on the node where it has room."""
@@ -131,7 +147,7 @@ class LeveledStore(CheckpointStore):
         offers = [
             Offer(part.step, part.token, part.rank, part.world_size, part.time, self._rank)
             for part in parts
-            if not part.committed or self._in_quarantine(part.step)
+            if not part.committed or self._was_put_aside_once(part.step)
         ]
         # A client of NFS may see an old folder, so what is committed is agreed upon, too
         said: list[tuple[int, list[Offer]]] = gather((max(self.dir.steps(), default=-1), offers))
@@ -162,8 +178,9 @@ class LeveledStore(CheckpointStore):
         _log.warning("step %d was salvaged from the nodes", choice.step)
         return manifest
 
-    def _in_quarantine(self, step: int) -> bool:
-        return any(self.dir.quarantine_path.glob(f"step-{step:010d}-*"))
+    def _was_put_aside_once(self, step: int) -> bool:
+        # Not twice: a shared folder that damages what it is given would be fed for ever
+        return len(list(self.dir.quarantine_path.glob(f"{step_name(step)}-*"))) == 1
 
 
 class LeveledStepWriter(StepWriter):

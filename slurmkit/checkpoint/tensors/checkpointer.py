@@ -1,5 +1,6 @@
 """The checkpoints of a torch program: save on all ranks, load on any number of them."""
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, TypeVar
 
 from slurmkit.checkpoint.errors import CheckpointError, CorruptCheckpointError
 from slurmkit.checkpoint.layout import MANIFEST_NAME
+from slurmkit.checkpoint.leveled import LeveledStore
 from slurmkit.checkpoint.manifest import Manifest
 from slurmkit.checkpoint.reading import read_verified
 from slurmkit.checkpoint.store import CheckpointStore
@@ -23,6 +25,7 @@ from slurmkit.checkpoint.tensors.tree import Flat, flatten, rebuild
 from slurmkit.checkpoint.verify import read_manifest
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 _VISIBLE_S = 30.0  # an NFS client may not see a new folder for as long as it caches the parent
 
 
@@ -47,9 +50,11 @@ class TensorCheckpointer:
         local_dir: Path | None = None,
         timeout_s: float = 1800.0,
     ) -> None:
-        self.store = store
-        self.local_dir = local_dir
         self._ranks = Ranks(group)
+        if local_dir is not None:
+            place = {"rank": self._ranks.rank, "world_size": self._ranks.world_size}
+            store = LeveledStore.before(store, local_dir, **place)
+        self.store = store
         self._place = Place(self._ranks.rank, self._ranks.world_size, timeout_s)
         self._planner = Planner(self._ranks)
         self._flights = Flights(store, self._place) if asynchronous else None
@@ -152,7 +157,8 @@ class TensorCheckpointer:
             raise
         flat = self._together(lambda: flatten(state, self._place.rank))
         try:
-            values = self._together(lambda: load_into(manifest, index, flat, self._place.rank))
+            near = self.store.nearer(manifest)
+            values = self._together(lambda: load_into(near, index, flat, self._place.rank))
         except StateMismatchError:
             raise
         except CheckpointError as error:
@@ -168,11 +174,14 @@ class TensorCheckpointer:
         """Return the newest committed step whose files are all there; collective.
 
         Rank 0 looks, and puts what is not whole into quarantine. `load` then checks every byte;
-        when it finds one wrong, the next `newest` gives the step before.
+        when it finds one wrong, the next `newest` gives the step before. With a folder on the
+        nodes, a save that all ranks had finished there is brought into the store first.
 
         Raises:
             SpoiledStateError: there is none, and a failed `load` has filled the state with parts.
         """
+        if isinstance(self.store, LeveledStore):
+            self._salvage(self.store)
         while True:
             found = self._together(self.store.newest_metadata, first_only=True)
             if found is None:
@@ -191,6 +200,15 @@ class TensorCheckpointer:
                 f" within {_VISIBLE_S:g} s",
                 hint="the checkpoint folder has to be on a file system that all nodes share",
             )
+
+    def _salvage(self, store: LeveledStore) -> None:
+        def gather(value: Any) -> list[Any]:
+            return self._ranks.from_first(self._ranks.gather(value) or [])
+
+        try:
+            store.salvage(gather)
+        except CheckpointError as error:  # on rank 0: there are older steps
+            _log.warning("a save that reached only the nodes is lost: %s", error.message)
 
     def close(self) -> None:
         """End the writer process; call `wait` first when the last save matters."""

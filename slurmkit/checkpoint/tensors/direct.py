@@ -9,7 +9,7 @@ from slurmkit.checkpoint.errors import CheckpointError, SaveFailedError
 from slurmkit.checkpoint.manifest import Manifest
 from slurmkit.checkpoint.store import CheckpointStore
 from slurmkit.checkpoint.tensors.memory import bytes_of
-from slurmkit.checkpoint.tensors.part import Place, finish, write_part
+from slurmkit.checkpoint.tensors.part import Place, Work, finish, write_part
 from slurmkit.checkpoint.tensors.plan import Order
 from slurmkit.checkpoint.tensors.ranks import Ranks
 from slurmkit.checkpoint.tensors.results import SaveResult
@@ -40,7 +40,8 @@ def _save(store: CheckpointStore, place: Place, order: Order) -> Manifest | None
         pieces = _pieces(image.head_for(len(objects)), order.tensors(), objects)
     except CheckpointError as error:
         pieces = _failing(error)  # inside the save, so that the other ranks learn it at once
-    writer = write_part(store, order.step, place, size, pieces, memoryview(order.plan.index))
+    index = memoryview(order.plan.index)
+    writer = write_part(store, place, Work(order.step, size, pieces, index, order.extra))
     return finish(store, writer, place, order.extra) if place.rank == 0 else None
 
 

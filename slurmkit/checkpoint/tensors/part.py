@@ -35,35 +35,44 @@ class Place(Record):
     timeout_s: float
 
 
-def write_part(
-    store: CheckpointStore,
-    step: int,
-    place: Place,
-    size_bytes: int,
-    pieces: Iterable[memoryview],
-    index: memoryview,
-) -> StepWriter:
+class Work(Record):
+    """What a rank has to write.
+
+    Attributes:
+        step: which step.
+        size_bytes: of the rank's file.
+        pieces: its bytes in order.
+        index: bytes of the index, on rank 0; empty elsewhere.
+        extra: JSON for the manifest; the part has it, too, for a commit that is made later.
+    """
+
+    step: int
+    size_bytes: int
+    pieces: Iterable[memoryview]
+    index: memoryview
+    extra: dict[str, Any]
+
+
+def write_part(store: CheckpointStore, place: Place, work: Work) -> StepWriter:
     """Write this rank's files and report; when that fails, every rank learns it.
 
     Args:
         store: the checkpoint folder.
-        step: which step.
         place: this rank.
-        size_bytes: of the rank's file.
-        pieces: its bytes in order.
-        index: bytes of the index, on rank 0; empty elsewhere.
+        work: what to write.
 
     Raises:
         CheckpointError, OSError: this rank's part failed; it has been said so in the folder.
     """
     try:
-        writer = store.begin(step, size_bytes=size_bytes + len(index))
+        writer = store.begin(work.step, size_bytes=work.size_bytes + len(work.index))
     except CheckpointError as error:
         with contextlib.suppress(CheckpointError):  # no space for the data may be space for a word
-            store.begin(step).fail(place.rank, error)
+            store.begin(work.step).fail(place.rank, error)
         raise
     try:
-        writer.report(place.rank, list(_entries(writer, place.rank, pieces, index)))
+        entries = list(_entries(writer, place.rank, work.pieces, work.index))
+        writer.report(place.rank, entries, {"extra": work.extra} if place.rank == 0 else {})
     except BaseException as error:
         give_up(writer, place, error)
         raise

@@ -12,6 +12,7 @@ from typing import Any
 
 from slurmkit.checkpoint import errors
 from slurmkit.checkpoint.fence import StaleTokenError
+from slurmkit.checkpoint.leveled import LeveledStore
 from slurmkit.checkpoint.manifest import Manifest, parse
 from slurmkit.checkpoint.store import CheckpointStore
 from slurmkit.checkpoint.tensors.errors import WriterDiedError
@@ -64,6 +65,7 @@ class WriterProcess:
             "token": store.token,
             "keep": store.keep,
             "run": store.run,
+            "local_dir": str(store.local_dir) if isinstance(store, LeveledStore) else None,
             "rank": place.rank,
             "world_size": place.world_size,
             "timeout_s": place.timeout_s,

@@ -21,9 +21,10 @@ from queue import SimpleQueue
 from typing import Any
 
 from slurmkit.checkpoint.errors import CheckpointError
+from slurmkit.checkpoint.leveled import LeveledStore
 from slurmkit.checkpoint.manifest import Manifest, render
 from slurmkit.checkpoint.store import CheckpointStore
-from slurmkit.checkpoint.tensors.part import Place, finish, give_up, write_part
+from slurmkit.checkpoint.tensors.part import Place, Work, finish, give_up, write_part
 from slurmkit.checkpoint.writer import StepWriter
 
 _Request = tuple[dict[str, Any], list[int]]  # a message and the descriptors that came with it
@@ -38,7 +39,8 @@ def main(settings: dict[str, Any]) -> None:
 
     Args:
         settings: ``socket`` (descriptor), ``parent`` (process id), ``main_thread`` (it started us),
-            ``folder``, ``token``, ``keep``, ``run``, ``rank``, ``world_size``, ``timeout_s``.
+            ``folder``, ``token``, ``keep``, ``run``, ``local_dir``, ``rank``, ``world_size``,
+            ``timeout_s``.
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
@@ -109,10 +111,9 @@ class _Server:
             index = memory[: request["index_size"]]
             extra = memory[starts[1] : starts[1] + request["extra_size"]]
             try:
-                writer = write_part(
-                    self._the_store(), request["step"], self._place, len(image), [image], index
-                )
-                return writer, json.loads(bytes(extra))
+                told = json.loads(bytes(extra))
+                work = Work(request["step"], len(image), [image], index, told)
+                return write_part(self._the_store(), self._place, work), told
             finally:
                 for view in (image, index, extra):
                     view.release()
@@ -120,12 +121,16 @@ class _Server:
     def _the_store(self) -> CheckpointStore:
         # Late, as it makes the folder, and that may fail: then this save fails, and not the process
         if self._store is None:
-            self._store = CheckpointStore(
+            store = CheckpointStore(
                 Path(self._settings["folder"]),
                 token=self._settings["token"],
                 keep=self._settings["keep"],
                 run=self._settings["run"],
             )
+            if self._settings["local_dir"] is not None:
+                place = {"rank": self._place.rank, "world_size": self._place.world_size}
+                store = LeveledStore.before(store, Path(self._settings["local_dir"]), **place)
+            self._store = store
         return self._store
 
     def _say(self, message: dict[str, Any], manifest: Manifest | None = None) -> None:
