@@ -77,7 +77,7 @@ def told(exits: Sequence[TaskExit], code: int, warned_by: str) -> bool:
     if not causes:
         return code == EXIT_STOPPED
     # A program that does not know the warning signal dies of it.
-    as_told = {(EXIT_STOPPED, "")}
+    as_told: set[tuple[int | None, str]] = {(EXIT_STOPPED, "")}
     if warned_by:
         as_told |= {(None, warned_by), (128 + int(signal.Signals[warned_by]), "")}
     return all((exit_.exit_code, exit_.signal) in as_told for exit_ in causes)
