@@ -19,13 +19,18 @@ from slurmkit.plan.words import argument_word
 from slurmkit.render.renderer import render_local
 from slurmkit.rundir.atomic import atomic_write
 from slurmkit.rundir.code import capture_code, write_code
-from slurmkit.rundir.layout import RunDir, new_run_id
+from slurmkit.rundir.layout import ElementDir, RunDir, new_run_id
 from slurmkit.rundir.submission import new_submission, write_submission
 from slurmkit.slurm import scrubbed_environment
 from slurmkit.spec.loader import Job
 
 OnOutput = Callable[[bytes], None]
 OnProblem = Callable[[Problem], None]
+
+
+# From TERM to KILL when Ctrl-C ends a run; a program that saves gets as long as under Slurm by
+# default (slurm.conf(5), KillWait).
+_GRACE_S, _SAVING_GRACE_S = 10.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ def run_local(
             **scrubbed_environment(os.environ, secret_names=frozenset(secrets)),
             **element_env,
             "SLURMKIT_RUN_DIR": str(run_dir.path),
+            **_checkpoint_environment(prepared.plan, run_dir.element(task), element_env),
         },
     )
     plan = prepared.plan
@@ -97,6 +103,7 @@ def run_local(
             env=env,
             secrets=secrets,
             launcher=launcher,
+            grace_s=_SAVING_GRACE_S if plan.checkpoints is not None else _GRACE_S,
         ),
         run_dir.element(task),
         on_output,
@@ -157,6 +164,27 @@ def _element_environment(job: Job, plan: Plan, task: int | None) -> dict[str, st
             f"there is no element {task}", hint=f"the last one is {plan.sweep.num_elements - 1}"
         )
     return {**number, **plan.sweep.element(task)}
+
+
+def _checkpoint_environment(
+    plan: Plan, element: ElementDir, element_env: Mapping[str, str]
+) -> dict[str, str]:
+    """Return what tells the ranks where and how often to save; see sbatch/base.sbatch.j2."""
+    wanted = plan.checkpoints
+    if wanted is None:
+        return {}
+    env = {**os.environ, **element_env}
+    exports = {
+        "SLURMKIT_CHECKPOINT_DIR": str((element.path / _text(wanted.dir, env)).absolute()),
+        "SLURMKIT_CHECKPOINT_EVERY": wanted.every,
+        "SLURMKIT_CHECKPOINT_KEEP": str(wanted.keep),
+        "SLURMKIT_CHECKPOINT_ASYNC": str(int(wanted.asynchronous)),
+        "SLURMKIT_CHECKPOINT_LEVELS": ",".join(wanted.levels),
+        "SLURMKIT_GRACE_S": f"{_SAVING_GRACE_S:g}",
+    }
+    if wanted.local_dir is not None:
+        exports["SLURMKIT_LOCAL_DIR"] = _text(wanted.local_dir, env)
+    return exports
 
 
 def _write_run_dir(prepared: Prepared, job: Job, secret_values: list[str]) -> RunDir:
