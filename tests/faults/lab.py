@@ -147,6 +147,13 @@ class Run:
             text += "\n".join([f"--- {path.relative_to(self.path)}", *tail, ""])
         return text + self.lab.slurm("squeue", "-a") + "\n" + self.lab.slurm("sinfo", "-N", "-l")
 
+    def texts(self, paths: Iterable[str]) -> list[str]:
+        """Return what is in these files, or in the files of these folders."""
+        files: list[Path] = []
+        for path in (self.element / path for path in paths):
+            files += [file for file in path.rglob("*") if file.is_file()] or [path]
+        return [file.read_text() for file in files]
+
     # -- waiting ------------------------------------------------------------------------------
 
     def until(self, condition: Callable[[], Any], timeout_s: float, what: str) -> Any:
