@@ -5,19 +5,17 @@
     torchrun --nproc-per-node=2 train.py             # any launcher that sets RANK and the others
     python train.py                                  # one process
 
-With no GPU it runs on the CPU over gloo, else on the GPUs over NCCL.
-Needs torch >= 2.6 and safetensors.
+With no GPU it runs on the CPU over gloo, else on the GPUs over NCCL. It saves as it goes, and a
+second start goes on where the first one ended: in the run directory under slurmkit, else in
+./checkpoints. Needs slurmkit[torch]: slurmkit, torch >= 2.6 and safetensors.
 """
 
 import argparse
+import hashlib
 import math
-import os
 import socket
 import sys
 import time
-import traceback
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -26,24 +24,16 @@ import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 import hf
 from llama import Llama, LlamaConfig, initial_weights, load_weights
+from slurmkit.train import Session, TrainError
 
 
 class StartError(Exception):
     """The run cannot start; the message says what is missing and what to do."""
-
-
-@dataclass(frozen=True)
-class World:
-    """Who this process is among the ranks, and what it computes on."""
-
-    rank: int
-    local_rank: int
-    size: int
-    device: torch.device
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -62,6 +52,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--save", type=Path, metavar="DIR", help="write the result there, in the same layout")
     add("--data", type=Path, default=here / "corpus.txt", metavar="FILE", help="text to learn")
     add("--log-every", type=int, default=5, metavar="N", help="steps between two lines")
+    add("--checkpoints", type=Path, metavar="DIR", help="save there instead")
+    add("--digest", action="store_true", help="print a SHA-256 of the weights at the end")
     args = parser.parse_args(argv)
     for name in ("steps", "batch_size", "seq_len", "log_every"):
         if getattr(args, name) < 1:
@@ -69,45 +61,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     if args.lr is None:
         args.lr = 2e-5 if args.model else 3e-3
     return args
-
-
-def join_world() -> World:
-    """Meet the other ranks, as the environment of the launcher describes them.
-
-    Raises:
-        StartError: the environment is incomplete, or there are fewer GPUs than ranks.
-    """
-    expected = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    missing = [name for name in expected if name not in os.environ]
-    how = "start me through `slurmkit run`, `slurmkit submit` or torchrun"
-    if "RANK" in os.environ and missing:
-        raise StartError(f"RANK is set, but {', '.join(missing)} not: {how}")
-    # A bare srun would otherwise train one whole model per task, each believing to be alone.
-    if "RANK" not in os.environ and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        raise StartError(f"srun started several tasks, but no RANK is set: {how}")
-
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    device = torch.device("cpu")
-    if torch.cuda.is_available():
-        # Slurm may show each task only its own GPU, which then is number 0 in every task.
-        visible = torch.cuda.device_count()
-        if visible > 1 and local_rank >= visible:
-            raise StartError(f"local rank {local_rank} has no GPU, only {visible} are visible")
-        device = torch.device("cuda", local_rank if visible > 1 else 0)
-        torch.cuda.set_device(device)
-    elif "OMP_NUM_THREADS" not in os.environ and "SLURM_CPUS_PER_TASK" in os.environ:
-        # torch reads the first by itself; with neither, every rank would use all cores of the node.
-        torch.set_num_threads(int(os.environ["SLURM_CPUS_PER_TASK"]))
-
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    bound = device if device.type == "cuda" else None  # NCCL connects now, not in the first step
-    patience = timedelta(minutes=10)  # for a rank that never comes, or stops answering
-    if "RANK" in os.environ:
-        dist.init_process_group(backend, init_method="env://", timeout=patience, device_id=bound)
-    else:  # alone: a world of one, so that the rest of the program has one path
-        store = dist.HashStore()
-        dist.init_process_group(backend, store=store, rank=0, world_size=1, device_id=bound)
-    return World(dist.get_rank(), local_rank, dist.get_world_size(), device)
 
 
 def read_tokens(data: Path, model_dir: Path | None, vocab_size: int) -> Tensor:
@@ -133,29 +86,26 @@ def read_tokens(data: Path, model_dir: Path | None, vocab_size: int) -> Tensor:
     return torch.frombuffer(bytearray(text), dtype=torch.uint8)
 
 
-def batch_of(
-    tokens: Tensor, step: int, args: argparse.Namespace, world: World
-) -> tuple[Tensor, Tensor]:
-    """Return this rank's inputs and targets of one step, each (batch, seq).
+class Windows:
+    """The text as samples: the windows of length + 1 tokens, one from each position on."""
 
-    The batch of all ranks is a function of seed and step alone, and each rank takes its part. So a
-    run can go on at any step, and 4 ranks x 8 sequences read what 8 ranks x 4 sequences read.
-    """
-    generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
-    total = world.size * args.batch_size
-    starts = torch.randint(len(tokens) - args.seq_len, (total,), generator=generator)
-    mine = starts[world.rank * args.batch_size :][: args.batch_size]
-    windows = torch.stack([tokens[start : start + args.seq_len + 1] for start in mine.tolist()])
-    windows = windows.long().to(world.device)
-    return windows[:, :-1], windows[:, 1:]
+    def __init__(self, tokens: Tensor, length: int) -> None:
+        self.tokens = tokens
+        self.length = length
+
+    def __len__(self) -> int:
+        return len(self.tokens) - self.length
+
+    def __getitem__(self, start: int) -> Tensor:
+        return self.tokens[start : start + self.length + 1]
 
 
-def build_model(config: LlamaConfig, args: argparse.Namespace, world: World) -> Llama:
+def build_model(config: LlamaConfig, args: argparse.Namespace, run: Session) -> Llama:
     """Return the model with its weights; under FSDP every rank holds its shard of them only."""
     with torch.device("meta"):  # shapes without memory: the whole model need not fit on one device
         model = Llama(config)
     if args.strategy == "fsdp":
-        mesh = init_device_mesh(world.device.type, (world.size,))
+        mesh = init_device_mesh(run.device.type, (run.world_size,))
         half = torch.bfloat16 if args.dtype == "bf16" else None
         # Weights travel and compute in bf16; gradients are summed in fp32, the optimizer's own copy
         # is fp32. The inputs stay as they are: RoPE's tables need their fp32.
@@ -165,7 +115,7 @@ def build_model(config: LlamaConfig, args: argparse.Namespace, world: World) -> 
         for layer in model.model.layers:  # block by block: gathered before use, let go after
             fully_shard(layer, mesh=mesh, mp_policy=policy)
         fully_shard(model, mesh=mesh, mp_policy=policy)
-    model.to_empty(device=world.device)
+    model.to_empty(device=run.device)
     if args.model:
         hf.load(model, args.model)
     else:
@@ -181,46 +131,106 @@ def learning_rate_factor(step: int, steps: int) -> float:
     return 0.1 + 0.45 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def train(model: Llama, tokens: Tensor, args: argparse.Namespace, world: World) -> list[float]:
-    """Take the steps; return the losses that were printed, each the mean over all ranks."""
-    # Wrapped in here, so that DDP is gone before main() destroys the process group: if DDP is the
-    # last to let go of a gloo group, both may wait for ever for Python's lock (torch 2.13).
+def train(model: Llama, tokens: Tensor, args: argparse.Namespace, run: Session) -> list[float]:
+    """Take the steps that are left; return the first and the last of the losses of the whole run.
+
+    Each loss is the mean over all ranks.
+    """
     parallel = DistributedDataParallel(model) if args.strategy == "ddp" else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, betas=(0.9, 0.95), fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: learning_rate_factor(step, args.steps)
     )
     autocast = torch.autocast(
-        world.device.type,
+        run.device.type,
         dtype=torch.bfloat16,
         enabled=args.dtype == "bf16" and args.strategy == "ddp",  # FSDP's policy does this itself
     )
-    tokens_per_step = world.size * args.batch_size * args.seq_len
-    losses = []
-    last_step, last_time = 0, time.perf_counter()
-    for step in range(1, args.steps + 1):
-        inputs, targets = batch_of(tokens, step, args, world)
+    # The order of the samples follows from the seed and is shared out to the ranks, so 4 ranks
+    # x 8 sequences read what 8 ranks x 4 sequences read.
+    windows = Windows(tokens, args.seq_len)
+    loader = run.loader(windows, batch_size=args.batch_size, shuffle=True, seed=args.seed)
+    # Here a run that was stopped or killed takes up the newest whole checkpoint.
+    state = run.state(
+        model=parallel, optimizer=optimizer, schedule=schedule, loader=loader, losses=[]
+    )
+    if run.is_main and state.resumed_from is not None:
+        print(f"resumed at step {state.step}", flush=True)
+
+    tokens_per_step = run.world_size * args.batch_size * args.seq_len
+    last_step, last_time = state.step, time.perf_counter()
+    for batch in state.batches(steps=args.steps):  # saves when it is time to, between two of them
+        step = state.step + 1
+        tokens_in = batch.long().to(run.device)
         with autocast:
-            logits = parallel(inputs)
-        loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+            logits = parallel(tokens_in[:, :-1])
+        loss = F.cross_entropy(logits.float().flatten(0, 1), tokens_in[:, 1:].flatten())
         loss.backward()  # the gradients are averaged over the ranks in here, by DDP and by FSDP
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
+        run.log(loss=loss)
         if step in (1, args.steps) or step % args.log_every == 0:
             mean = loss.detach().clone()
             dist.all_reduce(mean)  # a sum, because gloo knows no average
-            losses.append(mean.item() / world.size)  # item() waits for the GPU: the clock is honest
+            mean_loss = (
+                mean.item() / run.world_size
+            )  # item() waits for the GPU: the clock is honest
+            state["losses"] = [*state["losses"][:1], mean_loss]
             step_s = (time.perf_counter() - last_time) / (step - last_step)
             last_step, last_time = step, time.perf_counter()
-            if world.rank == 0:
+            if run.is_main:
                 print(
-                    f"step {step:4d}/{args.steps}  loss {losses[-1]:.4f}"
+                    f"step {step:4d}/{args.steps}  loss {mean_loss:.4f}"
                     f"  {tokens_per_step / step_s:,.0f} tokens/s  {step_s * 1000:.1f} ms/step",
                     flush=True,
                 )
+    losses: list[float] = state["losses"]
     return losses
+
+
+def digest_of(model: Llama) -> str:
+    """Return a SHA-256 over all weights; every rank must call it, to gather what is sharded."""
+    digest = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        whole = parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
+        raw = whole.detach().cpu().contiguous().flatten().view(torch.uint8)
+        digest.update(name.encode() + raw.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def run_rank(args: argparse.Namespace, config: LlamaConfig, tokens: Tensor, run: Session) -> None:
+    """Do what one of the ranks does."""
+    if args.dtype == "auto":
+        args.dtype = "bf16" if run.device.type == "cuda" else "fp32"
+    model = build_model(config, args, run)
+    threads = f", {torch.get_num_threads()} threads" if run.device.type == "cpu" else ""
+    print(
+        f"rank {run.rank} of {run.world_size} on {socket.gethostname()}: {run.device}"
+        f", local rank {run.local_rank}{threads}",
+        flush=True,
+    )
+    if run.is_main:
+        num_parameters = sum(parameter.numel() for parameter in model.parameters())
+        print(
+            f"{num_parameters / 1e6:.2f} million parameters, {args.strategy}, {args.dtype}"
+            f", {dist.get_backend()}; {len(tokens):,} tokens of text",
+            flush=True,
+        )
+    begin = time.perf_counter()
+    losses = train(model, tokens, args, run)
+    if args.save:
+        hf.save(model, args.save, write=run.is_main)
+    digest = digest_of(model) if args.digest else ""
+    if run.is_main:
+        print(
+            f"done: {args.steps} steps in {time.perf_counter() - begin:.1f} s"
+            f", loss {losses[0]:.2f} -> {losses[-1]:.2f}",
+            flush=True,
+        )
+        if digest:
+            print(f"weights sha256 {digest}", flush=True)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -232,53 +242,16 @@ def main(args: argparse.Namespace) -> int:
             raise StartError(f"--data {args.data} has {len(tokens)} tokens, fewer than --seq-len")
         if args.seq_len > config.max_position_embeddings:
             raise StartError(f"--seq-len is over the model's {config.max_position_embeddings}")
-        world = join_world()
-        if args.dtype == "auto":
-            args.dtype = "bf16" if world.device.type == "cuda" else "fp32"
-        model = build_model(config, args, world)
+        with Session(folder=args.checkpoints) as run:
+            run_rank(args, config, tokens, run)
     except (StartError, hf.ModelFolderError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
-
-    threads = f", {torch.get_num_threads()} threads" if world.device.type == "cpu" else ""
-    print(
-        f"rank {world.rank} of {world.size} on {socket.gethostname()}: {world.device}"
-        f", local rank {world.local_rank}{threads}",
-        flush=True,
-    )
-    if world.rank == 0:
-        num_parameters = sum(parameter.numel() for parameter in model.parameters())
-        print(
-            f"{num_parameters / 1e6:.2f} million parameters, {args.strategy}, {args.dtype}"
-            f", {dist.get_backend()}; {len(tokens):,} tokens of text",
-            flush=True,
-        )
-
-    begin = time.perf_counter()
-    losses = train(model, tokens, args, world)
-    if args.save:
-        hf.save(model, args.save, write=world.rank == 0)
-    if world.rank == 0:
-        print(
-            f"done: {args.steps} steps in {time.perf_counter() - begin:.1f} s"
-            f", loss {losses[0]:.2f} -> {losses[-1]:.2f}",
-            flush=True,
-        )
-    # Only at a good end: after an error the process must be gone at once, without a last word with
-    # its peers, so that the launcher sees the exit code and stops them.
-    dist.destroy_process_group()
+    except TrainError as error:
+        print(f"train.py: {error.message}: {error.hint}", file=sys.stderr)
+        return 2
     return 0
 
 
 if __name__ == "__main__":
-    options = parse_args()
-    try:
-        code = main(options)
-    except Exception:  # noqa: BLE001 - the outermost edge: the traceback is printed, nothing is hidden
-        traceback.print_exc()
-        code = 1
-    # Past the interpreter's own clean-up: gloo's threads can outlive the process group, and then
-    # abort or hang in the middle of it (torch 2.13, pytorch issue 190489).
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    sys.exit(main(parse_args()))

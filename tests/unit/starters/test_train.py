@@ -1,7 +1,9 @@
 """The training program: alone, on two ranks, and started wrongly."""
 
+import itertools
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -9,6 +11,8 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file
+
+from slurmkit.train import ResumableLoader, Share
 
 LOSS = re.compile(r"^step +(\d+)/\d+ +loss (\d+\.\d+) +[\d,]+ tokens/s +[\d.]+ ms/step$", re.M)
 QUICK = ["--steps=3", "--seq-len=32", "--log-every=1"]
@@ -25,12 +29,15 @@ def free_port():
 
 
 @pytest.fixture
-def train(programs, monkeypatch, capsys, clean_env):
+def train(programs, monkeypatch, capsys, clean_env, tmp_path):
     """Run the program in this process, as its only rank; return its exit code and its output."""
     for name in os.environ.keys() - clean_env.keys():
         monkeypatch.delenv(name)
+    folders = (tmp_path / f"alone-{number}" for number in itertools.count())
 
     def run(*args):
+        if not any(arg.startswith("--checkpoints=") for arg in args):
+            args = (*args, f"--checkpoints={next(folders)}")
         code = programs.train.main(programs.train.parse_args(list(args)))
         return code, capsys.readouterr()
 
@@ -38,10 +45,14 @@ def train(programs, monkeypatch, capsys, clean_env):
 
 
 @pytest.fixture
-def train_on_two_ranks(llama_files, clean_env):
+def train_on_two_ranks(llama_files, clean_env, tmp_path):
     """Run the program as two processes, told their places as every launcher does it."""
 
+    folders = (tmp_path / f"two-{number}" for number in itertools.count())
+
     def run(*args):
+        if not any(arg.startswith("--checkpoints=") for arg in args):
+            args = (*args, f"--checkpoints={next(folders)}")
         env = clean_env | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         ranks = [
             subprocess.Popen(
@@ -107,20 +118,6 @@ def test_a_saved_model_goes_on_under_fsdp_in_bf16(train, train_on_two_ranks, tmp
     assert losses(output)[0] == pytest.approx(before[-1], abs=0.4)
 
 
-@pytest.mark.parametrize(
-    ("variables", "complaint"),
-    [
-        ({"RANK": "0", "WORLD_SIZE": "2"}, "LOCAL_RANK, MASTER_ADDR, MASTER_PORT not"),
-        ({"SLURM_STEP_NUM_TASKS": "2"}, "srun started several tasks, but no RANK is set"),
-    ],
-)
-def test_a_missing_environment_is_named(programs, clean_env, monkeypatch, variables, complaint):
-    monkeypatch.setattr(os, "environ", clean_env | variables)
-    with pytest.raises(programs.train.StartError, match=complaint) as caught:
-        programs.train.join_world()
-    assert "slurmkit submit` or torchrun" in str(caught.value)
-
-
 def test_a_wrong_start_is_one_line_and_exit_code_2(llama_files, clean_env):
     command = [sys.executable, llama_files / "train.py"]
     env = clean_env | {"RANK": "0"}
@@ -159,19 +156,42 @@ def test_wrong_options_are_usage_errors(programs, args, capsys):
 
 
 def test_ranks_share_one_batch_however_many_they_are(programs):
-    tokens = torch.arange(500)
-    cpu = torch.device("cpu")
+    windows = programs.train.Windows(torch.arange(500), 8)
+    assert len(windows) == 492
 
     def starts(size, batch_size):
-        args = programs.train.parse_args(["--seq-len=8", f"--batch-size={batch_size}"])
-        worlds = [programs.train.World(rank, rank, size, cpu) for rank in range(size)]
-        batches = [programs.train.batch_of(tokens, 5, args, world) for world in worlds]
-        for inputs, targets in batches:
-            assert torch.equal(inputs + 1, targets)
-        return torch.cat([inputs[:, 0] for inputs, _ in batches]).tolist()
+        batches = [
+            next(
+                iter(
+                    ResumableLoader(windows, Share(rank, size), batch_size=batch_size, shuffle=True)
+                )
+            )
+            for rank in range(size)
+        ]
+        for batch in batches:
+            assert torch.equal(batch[:, :-1] + 1, batch[:, 1:])
+        return torch.cat([batch[:, 0] for batch in batches]).tolist()
 
     assert starts(1, 12) == starts(3, 4) == starts(4, 3)
-    assert len(set(starts(1, 12))) > 6
+    assert len(set(starts(1, 12))) == 12
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_second_start_ends_with_the_same_bits(train_on_two_ranks, clean_env, tmp_path, strategy):
+    clean_env.update(SLURMKIT_CHECKPOINT_EVERY="2", SLURMKIT_CHECKPOINT_ASYNC="0")
+    args = ["--steps=6", *QUICK[1:], f"--strategy={strategy}", "--digest"]
+
+    def start():
+        output, _ = train_on_two_ranks(*args, f"--checkpoints={tmp_path / 'steps'}")
+        return output, re.search(r"^weights sha256 ([0-9a-f]{64})$", output, re.M)[1]
+
+    undisturbed, expected = start()
+    assert "resumed" not in undisturbed
+    shutil.rmtree(tmp_path / "steps" / "step-0000000006")  # as if it had been killed before
+    output, digest = start()
+    assert "resumed at step 4\n" in output
+    assert losses(output) == losses(undisturbed)[4:]
+    assert digest == expected
 
 
 def test_a_model_with_a_tokenizer_needs_the_package(programs, tmp_path, monkeypatch):
