@@ -58,8 +58,12 @@ def temporary_name(step: int, token: str | None) -> str:
 
     All ranks of an attempt come to the same name without talking to each other.
     """
-    owner = re.sub(r"[^A-Za-z0-9_-]", ".", token or "alone")
-    return f"{step_name(step)}.tmp-{owner}"
+    return f"{step_name(step)}.tmp-{safe_token(token)}"
+
+
+def safe_token(token: str | None) -> str:
+    """Return a token in a form that can be part of a file name."""
+    return re.sub(r"[^A-Za-z0-9_-]", ".", token or "alone")
 
 
 class CheckpointDir(Record):

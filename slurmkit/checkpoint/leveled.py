@@ -15,10 +15,11 @@ from slurmkit.checkpoint.errors import (
     CorruptCheckpointError,
     SaveFailedError,
 )
-from slurmkit.checkpoint.layout import CheckpointDir, step_name
+from slurmkit.checkpoint.layout import CheckpointDir, safe_token, step_name
 from slurmkit.checkpoint.levels import NODE, Offer, Salvage, choose_salvage, evictable
 from slurmkit.checkpoint.local import LevelUnavailableError, LocalLevel, Part, PartWriter
 from slurmkit.checkpoint.manifest import Manifest
+from slurmkit.checkpoint.partners import Partners
 from slurmkit.checkpoint.reading import verify_file
 from slurmkit.checkpoint.store import CheckpointStore
 from slurmkit.checkpoint.writer import Identity, StepWriter
@@ -40,7 +41,7 @@ class LeveledStore(CheckpointStore):
         rank: this rank.
         world_size: how many ranks there are.
         token, keep, run: as for `CheckpointStore`.
-        partner: sends a finished part to another node; None: no copies there.
+        partner: whether a process on another node keeps a copy of each part.
     """
 
     def __init__(  # noqa: PLR0913 (keyword-only, most of them are those of CheckpointStore)
@@ -53,13 +54,14 @@ class LeveledStore(CheckpointStore):
         token: str | None = None,
         keep: int = 3,
         run: str = "",
-        partner: Send | None = None,
+        partner: bool = False,
     ) -> None:
         super().__init__(folder, token=token, keep=keep, run=run)
         self.local_dir = local_dir
         self._rank = rank
         self._world_size = world_size
-        self._partner = partner
+        self.partner = partner
+        self._partners: Partners | None = None
         self.level: LocalLevel | None = None
         try:
             self.level = LocalLevel.at(local_dir, self.dir.path)
@@ -68,7 +70,13 @@ class LeveledStore(CheckpointStore):
 
     @classmethod
     def before(
-        cls, store: CheckpointStore, local_dir: Path, *, rank: int, world_size: int
+        cls,
+        store: CheckpointStore,
+        local_dir: Path,
+        *,
+        rank: int,
+        world_size: int,
+        partner: bool = False,
     ) -> "LeveledStore":
         """Return a store with the settings of another one and a node's folder in front of it."""
         return cls(
@@ -79,6 +87,7 @@ class LeveledStore(CheckpointStore):
             token=store.token,
             keep=store.keep,
             run=store.run,
+            partner=partner,
         )
 
     def begin(self, step: int, *, size_bytes: int | None = None) -> StepWriter:
@@ -88,7 +97,8 @@ class LeveledStore(CheckpointStore):
             return super().begin(step, size_bytes=size_bytes)
         committed = self.dir.steps()
         level.mark_committed(committed)
-        if not level.room_for(size_bytes or 0, committed):
+        num_copies = 2 if self.partner else 1  # this node keeps as much for others
+        if not level.room_for(num_copies * (size_bytes or 0), committed):
             _log.warning("step %d does not fit into %s: it goes to shared", step, level.root)
             return super().begin(step, size_bytes=size_bytes)
         if size_bytes is not None:
@@ -98,7 +108,15 @@ class LeveledStore(CheckpointStore):
         except SaveFailedError as error:
             _log.warning("%s; step %d goes to the shared folder", error.message, step)
             return super().begin(step)
-        return LeveledStepWriter(self.dir, step, self._identity, part, self._partner)
+        send = self._send_to_partner if self.partner else None
+        return LeveledStepWriter(self.dir, step, self._identity, part, send)
+
+    def _send_to_partner(self, part: Part) -> None:
+        assert self.level is not None
+        if self._partners is None:  # at the first save: in the process that saves, and only there
+            folder = self.dir.path / f"partners-{safe_token(self.token)}"
+            self._partners = Partners(folder, self.level, self._rank, self._world_size)
+        self._partners.send(part)
 
     def prune(self) -> list[int]:
         """Apply retention to the shared folder and to this node."""

@@ -15,7 +15,6 @@ import os
 import socket
 import threading
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from slurmkit.checkpoint.digest import FileEntry
@@ -144,24 +143,6 @@ def _send(connection: socket.socket, part: Part, secret: bytes) -> None:
                 raise ValueError(f"{entry.name} changed its length")
     if not hmac.compare_digest(_receive(connection, 32), _sign(secret, nonce, b"durable")):
         raise ValueError("the answer has a wrong signature")
-
-
-def announce(folder: Path, rank: int, host: str, port: int) -> None:
-    """Leave this rank's address in a folder that all ranks see, private to the user."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = folder / f".{rank}.{os.urandom(4).hex()}"
-    draft.write_text(json.dumps({"host": host, "port": port, "node": os.uname().nodename}))
-    draft.rename(folder / f"rank-{rank:05d}.json")
-
-
-def addresses(folder: Path, world_size: int) -> list[dict[str, Any]] | None:
-    """Return the addresses of all ranks, or None while some are missing."""
-    try:
-        return [
-            json.loads((folder / f"rank-{rank:05d}.json").read_text()) for rank in range(world_size)
-        ]
-    except (FileNotFoundError, ValueError):
-        return None
 
 
 def _receive(connection: socket.socket, length: int) -> bytes:

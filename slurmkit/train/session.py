@@ -157,6 +157,7 @@ class Session:
             group=self._group,
             asynchronous=settings.asynchronous,
             local_dir=settings.local_dir,
+            partner=settings.partner,
         )
         means = Means(
             rank=self.rank,

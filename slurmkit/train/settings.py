@@ -19,6 +19,7 @@ class Settings:
         keep: how many committed steps are kept.
         asynchronous: whether training goes on while a save is written.
         local_dir: node-local folder that a save goes to first; None for straight to ``folder``.
+        partner: whether another node keeps a copy of what is in ``local_dir``.
         fence: which attempt this is and may commit; None when nobody else can be writing.
         run_dir: the run directory; None without slurmkit around the program.
         attempt: the number of the launch, from 1.
@@ -33,6 +34,7 @@ class Settings:
     keep: int = 3
     asynchronous: bool = True
     local_dir: Path | None = None
+    partner: bool = False
     fence: str | None = None
     run_dir: Path | None = None
     attempt: int = 1
@@ -58,6 +60,7 @@ class Settings:
             keep=int(_number(env, "SLURMKIT_CHECKPOINT_KEEP", 3)),
             asynchronous=env.get("SLURMKIT_CHECKPOINT_ASYNC", "1") != "0",
             local_dir=Path(local) if local else None,
+            partner="partner" in levels.split(","),
             fence=env.get("SLURMKIT_FENCE") or None,
             run_dir=run_dir,
             attempt=int(_number(env, "SLURMKIT_ATTEMPT", 1)),

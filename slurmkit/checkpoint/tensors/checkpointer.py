@@ -38,6 +38,7 @@ class TensorCheckpointer:
             where there is none.
         asynchronous: write in a separate process while the training goes on.
         local_dir: a folder of this node to write to first; None writes to the store alone.
+        partner: with a `local_dir`: whether another node keeps a copy of this rank's part.
         timeout_s: how long rank 0 waits for the parts of the others, seconds.
     """
 
@@ -48,12 +49,13 @@ class TensorCheckpointer:
         group: Any = None,
         asynchronous: bool = True,
         local_dir: Path | None = None,
+        partner: bool = False,
         timeout_s: float = 1800.0,
     ) -> None:
         self._ranks = Ranks(group)
         if local_dir is not None:
             place = {"rank": self._ranks.rank, "world_size": self._ranks.world_size}
-            store = LeveledStore.before(store, local_dir, **place)
+            store = LeveledStore.before(store, local_dir, partner=partner, **place)
         self.store = store
         self._place = Place(self._ranks.rank, self._ranks.world_size, timeout_s)
         self._planner = Planner(self._ranks)

@@ -66,6 +66,7 @@ class WriterProcess:
             "keep": store.keep,
             "run": store.run,
             "local_dir": str(store.local_dir) if isinstance(store, LeveledStore) else None,
+            "partner": isinstance(store, LeveledStore) and store.partner,
             "rank": place.rank,
             "world_size": place.world_size,
             "timeout_s": place.timeout_s,

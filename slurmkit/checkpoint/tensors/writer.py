@@ -39,8 +39,8 @@ def main(settings: dict[str, Any]) -> None:
 
     Args:
         settings: ``socket`` (descriptor), ``parent`` (process id), ``main_thread`` (it started us),
-            ``folder``, ``token``, ``keep``, ``run``, ``local_dir``, ``rank``, ``world_size``,
-            ``timeout_s``.
+            ``folder``, ``token``, ``keep``, ``run``, ``local_dir``, ``partner``, ``rank``,
+            ``world_size``, ``timeout_s``.
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
@@ -128,8 +128,13 @@ class _Server:
                 run=self._settings["run"],
             )
             if self._settings["local_dir"] is not None:
-                place = {"rank": self._place.rank, "world_size": self._place.world_size}
-                store = LeveledStore.before(store, Path(self._settings["local_dir"]), **place)
+                store = LeveledStore.before(
+                    store,
+                    Path(self._settings["local_dir"]),
+                    rank=self._place.rank,
+                    world_size=self._place.world_size,
+                    partner=self._settings["partner"],
+                )
             self._store = store
         return self._store
 

@@ -25,6 +25,7 @@ from slurmkit.checkpoint.levels import (
 )
 from slurmkit.checkpoint.local import LevelUnavailableError, LocalLevel
 from slurmkit.checkpoint.partner import PartnerError, PartnerServer, send_part
+from slurmkit.checkpoint.partners import Partners
 from slurmkit.checkpoint.reading import read_verified
 from slurmkit.errors import UsageError
 
@@ -366,21 +367,15 @@ def test_the_hdf5_writer_uses_the_level_too(folder):
 
 
 def test_a_lost_node_is_salvaged_from_its_partner(folder):
-    secret = b"between us"
-    level = stores(folder, "x/1")[1].level
-    servers = [
-        PartnerServer(store.level, secret, host="127.0.0.1") for store in stores(folder, "a/1")
-    ]
-
-    def send_to(number):
-        return lambda part: send_part(part, ("127.0.0.1", servers[number].port), secret)
-
-    members = stores(folder, "a/1")
-    members[0]._partner, members[1]._partner = send_to(1), send_to(0)
+    members = stores(folder, "a/1", partner=True)
+    meeting = folder / "shared" / "partners-a.1"
+    for rank, store in enumerate(members):
+        store._partners = Partners(meeting, store.level, rank, 2, node=f"node-{rank}")
     save(members, 5)
-    for server in servers:
-        server.close()
-    assert [(part.step, part.rank) for part in level.parts()] == [(5, 0), (5, 1)]
+    assert meeting.stat().st_mode & 0o077 == 0
+    assert [(part.step, part.rank) for part in members[1].level.parts()] == [(5, 0), (5, 1)]
+    for store in members:
+        store._partners.close()
 
     shutil.rmtree(folder / "node-0")  # the node of rank 0, which would have committed
     results = salvage(stores(folder, "b/1", nodes=(1, 2)))
@@ -390,13 +385,35 @@ def test_a_lost_node_is_salvaged_from_its_partner(folder):
 
 
 def test_a_partner_that_is_away_does_not_fail_the_save(folder, caplog):
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
-    members = stores(
-        folder, "a/1", partner=lambda part: send_part(part, ("127.0.0.1", port), b"s", 1.0)
-    )
+    members = stores(folder, "a/1", partner=True)
+    meeting = folder / "shared" / "partners-a.1"
+    for rank, store in enumerate(members):
+        store._partners = Partners(meeting, store.level, rank, 2, node=f"node-{rank}")
+        store._partners.close()
     commit(save(members, 1), members)
     assert "has no copy at the partner" in caplog.text
+
+
+def test_a_partner_that_never_shows_up_does_not_fail_the_save(folder, caplog):
+    (member,) = stores(folder, "a/1", nodes=(0,), partner=True)
+    meeting = folder / "shared" / "partners-a.1"
+    member._partners = Partners(meeting, member.level, 0, 2, timeout_s=0.1)
+    commit(save([member], 1), [member])
+    assert "not all ranks gave their address" in caplog.text
+    member._partners.close()
+
+
+def test_on_one_node_there_is_no_partner_and_no_complaint(folder, caplog):
+    members = stores(folder, "a/1", nodes=(0, 0), partner=True)
+    meeting = folder / "shared" / "partners-a.1"
+    (folder / "shared" / "partners-older.1").mkdir()
+    for rank, store in enumerate(members):
+        store._partners = Partners(meeting, store.level, rank, 2)
+    commit(save(members, 1), members)
+    assert caplog.text == ""
+    assert [path.name for path in (folder / "shared").glob("partners-*")] == ["partners-a.1"]
+    for store in members:
+        store._partners.close()
 
 
 def test_a_partner_takes_nothing_from_strangers(folder, caplog):
