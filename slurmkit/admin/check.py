@@ -1,13 +1,14 @@
 """Compare the plugins that are installed with the Slurm that runs."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from slurmkit import __version__
 from slurmkit.admin.build import PLUGINS
+from slurmkit.admin.files import digest_of
 from slurmkit.admin.headers import series
 from slurmkit.admin.install import read_manifest
+from slurmkit.admin.lua import Script, lua_problems, scripts
 from slurmkit.admin.note import Note, read_note
 from slurmkit.admin.places import Places, running_version
 from slurmkit.admin.plugstack import Entry, entries, includes
@@ -40,12 +41,14 @@ class Report:
         slurm: release of the Slurm on this machine; empty when there is none.
         plugstack: the file that loads plugins.
         plugins: every plugin of slurmkit.
+        lua: the Lua scripts beside slurm.conf.
         problems: what is wrong, one sentence each.
     """
 
     slurm: str
     plugstack: str
     plugins: tuple[Installed, ...]
+    lua: tuple[Script, ...]
     problems: tuple[str, ...]
 
 
@@ -65,10 +68,11 @@ def check(places: Places) -> Report:
         if entry and entry.plugin.startswith("/"):
             path = places.root / entry.plugin.lstrip("/")
         digest = sums.get(places.inside(path))
-        changed = bool(digest) and path.is_file() and _sha256(path) != digest
+        changed = bool(digest) and path.is_file() and digest_of(path.read_bytes()) != digest
         plugins.append(Installed(name, str(path), read_note(path), entry, changed))
-    found = tuple(plugins)
-    return Report(runs, str(places.plugstack), found, tuple(find_problems(found, runs)))
+    found, lua = tuple(plugins), scripts(places)
+    problems = (*find_problems(found, runs), *lua_problems(lua))
+    return Report(runs, str(places.plugstack), found, lua, problems)
 
 
 def find_problems(plugins: tuple[Installed, ...], runs: str) -> list[str]:
@@ -112,7 +116,3 @@ def _loaded(places: Places, path: Path, depth: int = 0) -> list[Entry]:
         for file in sorted(folder.glob(pattern.lstrip("/"))):
             found += _loaded(places, file, depth + 1)
     return found
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,14 +1,12 @@
 """Put the plugins where Slurm loads them, and take them away again."""
 
-import errno
-import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from slurmkit import __version__
 from slurmkit.admin.build import PLUGINS
+from slurmkit.admin.files import cannot, digest_of, replace_file
 from slurmkit.admin.headers import series
 from slurmkit.admin.note import read_note
 from slurmkit.admin.places import Places, running_version
@@ -56,13 +54,13 @@ def install(
         sums = {}
         for target in targets:
             content = (built_dir / target.name).read_bytes()
-            _replace(target, content)
-            sums[places.inside(target)] = hashlib.sha256(content).hexdigest()
+            replace_file(target, content)
+            sums[places.inside(target)] = digest_of(content)
         _write_manifest(places, sums, runs)
         text = with_block(_text(places.plugstack), loaded)
-        _replace(places.plugstack, text.encode(errors="surrogateescape"))
+        replace_file(places.plugstack, text.encode(errors="surrogateescape"))
     except OSError as error:
-        raise _cannot(error) from error
+        raise cannot(error) from error
     return [*targets, places.plugstack]
 
 
@@ -83,23 +81,32 @@ def uninstall(places: Places) -> list[Path]:
             before = _text(plugstack)
             after = without_block(before)
             if after != before:
-                _replace(plugstack, after.encode(errors="surrogateescape"))
+                replace_file(plugstack, after.encode(errors="surrogateescape"))
                 changed.append(plugstack)
         for name, digest in manifest.get("files", {}).items():
             path = places.root / name.lstrip("/")
             if not path.exists():
                 continue
-            if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            if digest_of(path.read_bytes()) != digest:
                 raise SlurmkitError(
                     f"{path} is not the file that was installed; it stays",
                     hint="remove it by hand if nobody needs it; plugstack.conf loads it no more",
                 )
             path.unlink()
             changed.append(path)
-        places.manifest.unlink(missing_ok=True)
+        manifest.pop("files", None)
+        forget(places, manifest)
     except OSError as error:
-        raise _cannot(error) from error
+        raise cannot(error) from error
     return changed
+
+
+def forget(places: Places, manifest: dict[str, Any]) -> None:
+    """Write what is still installed; the file goes where nothing is."""
+    if manifest.get("files") or manifest.get("lua"):
+        replace_file(places.manifest, f"{json.dumps(manifest, indent=2)}\n".encode())
+    else:
+        places.manifest.unlink(missing_ok=True)
 
 
 def read_manifest(places: Places) -> dict[str, Any]:
@@ -119,51 +126,14 @@ def read_manifest(places: Places) -> dict[str, Any]:
 
 def _write_manifest(places: Places, sums: dict[str, str], runs: str) -> None:
     places.manifest.parent.mkdir(parents=True, exist_ok=True)
-    manifest = {
+    manifest = read_manifest(places) | {
         "version": __version__,
         "slurm": runs,
         "plugstack": places.inside(places.plugstack),
         "files": sums,
     }
-    _replace(places.manifest, f"{json.dumps(manifest, indent=2)}\n".encode())
+    replace_file(places.manifest, f"{json.dumps(manifest, indent=2)}\n".encode())
 
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="surrogateescape") if path.is_file() else ""
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write elsewhere and rename.
-
-    The temporary file lies in the folder above where a rename from there works: a folder such as
-    plugstack.conf.d may be included as a whole. Else its name starts with a dot, which ``*`` skips.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = path.parent.parent
-    if not os.access(folder, os.W_OK):
-        folder = path.parent
-    try:
-        _write_and_rename(folder, path, content)
-    except OSError as error:
-        if error.errno != errno.EXDEV:  # the folder is a mount of its own
-            raise
-        _write_and_rename(path.parent, path, content)
-
-
-def _write_and_rename(folder: Path, path: Path, content: bytes) -> None:
-    temporary = folder / f".slurmkit-{path.name}.{os.getpid()}"
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), path.stat().st_mode & 0o777 if path.exists() else 0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _cannot(error: OSError) -> SlurmkitError:
-    return SlurmkitError(
-        f"{error.filename}: {error.strerror}", hint="run it as root, on every node or in its image"
-    )

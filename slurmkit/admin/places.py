@@ -30,11 +30,13 @@ class Places:
         root: the file system's root: ``/``, or that of an image.
         plugin_dir: where slurmd and srun load plugins from.
         plugstack: plugstack.conf, whether it exists or not.
+        slurm_conf: slurm.conf, whether it exists or not; Slurm reads Lua scripts from beside it.
     """
 
     root: Path
     plugin_dir: Path
     plugstack: Path
+    slurm_conf: Path
 
     @property
     def manifest(self) -> Path:
@@ -47,7 +49,10 @@ class Places:
 
 
 def find_places(
-    root: Path = Path("/"), plugin_dir: Path | None = None, plugstack: Path | None = None
+    root: Path = Path("/"),
+    plugin_dir: Path | None = None,
+    plugstack: Path | None = None,
+    slurm_conf: Path | None = None,
 ) -> Places:
     """Return the places: those given, else those Slurm names, else the usual ones.
 
@@ -55,6 +60,7 @@ def find_places(
         root: the root to look in; Slurm is asked only where it is ``/``.
         plugin_dir: the folder of plugins, as seen inside the root.
         plugstack: plugstack.conf, as seen inside the root.
+        slurm_conf: slurm.conf, as seen inside the root.
 
     Raises:
         SlurmkitError: no folder of plugins is found.
@@ -65,8 +71,8 @@ def find_places(
         plugin_dir = Path(settings["PluginDir"].split(":")[0])
     if plugstack is None and settings.get("PlugStackConfig"):
         plugstack = Path(settings["PlugStackConfig"])
-    if plugstack is None and settings.get("SLURM_CONF"):  # by default it lies beside slurm.conf
-        plugstack = Path(settings["SLURM_CONF"]).with_name("plugstack.conf")
+    if slurm_conf is None and settings.get("SLURM_CONF"):
+        slurm_conf = Path(settings["SLURM_CONF"])
     found_dir = _below(root, plugin_dir) if plugin_dir else _first(root, _PLUGIN_DIRS)
     if found_dir is None or not found_dir.is_dir():
         where = f"{found_dir} is no folder" if found_dir else f"none of the usual ones below {root}"
@@ -74,10 +80,14 @@ def find_places(
             f"Slurm's plugin folder was not found: {where}",
             hint="say --plugin-dir; `scontrol show config` prints it as PluginDir",
         )
-    if plugstack is None:
+    if slurm_conf is None:
         folder = _first(root, _CONF_DIRS) or root / "etc/slurm"
-        return Places(root, found_dir, folder / "plugstack.conf")
-    return Places(root, found_dir, _below(root, plugstack))
+        conf = folder / "slurm.conf"
+    else:
+        conf = _below(root, slurm_conf)
+    # By default plugstack.conf lies beside slurm.conf.
+    stack = _below(root, plugstack) if plugstack else conf.with_name("plugstack.conf")
+    return Places(root, found_dir, stack, conf)
 
 
 def running_version(root: Path) -> str:

@@ -1,4 +1,4 @@
-"""slurmkit plugins: build, install and check the SPANK plugins of this machine's Slurm."""
+"""slurmkit plugins: build, install and check the plugins of this machine's Slurm."""
 
 from enum import Enum
 from pathlib import Path
@@ -20,6 +20,10 @@ PluginDir = Annotated[
 Plugstack = Annotated[
     Path | None,
     typer.Option("--plugstack", help="plugstack.conf, inside the root.", show_default=False),
+]
+SlurmConf = Annotated[
+    Path | None,
+    typer.Option("--slurm-conf", help="slurm.conf, inside the root.", show_default=False),
 ]
 Prefix = Annotated[
     Path | None,
@@ -75,35 +79,55 @@ def install(
         typer.Option("--required", help="Refuse every job on a node that cannot load a plugin."),
     ] = False,
     slurm_prefix: Prefix = None,
+    lua: Annotated[
+        bool, typer.Option("--lua", help="Also put the Lua scripts beside slurm.conf.")
+    ] = False,
+    slurm_conf: SlurmConf = None,
 ) -> None:
     """Put the plugins into Slurm's folder and their lines into plugstack.conf.
 
     Example: slurmkit plugins install --root /srv/images/gpu-node
     """
-    from slurmkit.admin import default_output
+    from slurmkit.admin import default_output, install_lua
     from slurmkit.admin import install as put
     from slurmkit.admin.places import find_places
     from slurmkit.cli.output import echo
 
-    places = find_places(root, plugin_dir, plugstack)
+    places = find_places(root, plugin_dir, plugstack, slurm_conf)
     folder = built or default_output(_headers(slurm_prefix))
     for path in put(places, folder, mode=mode.value, required=required):
         echo(f"wrote {path}")
+    if lua:
+        for path in install_lua(places):
+            echo(f"wrote {path}")
+        echo(f"To switch them on, after an edit of the policy, add to {places.slurm_conf}:")
+        echo("JobSubmitPlugins=lua   # on the controller's host")
+        echo("CliFilterPlugins=lua   # on hosts where people submit")
 
 
 @app.command()
 def uninstall(
-    root: Root = Path("/"), plugin_dir: PluginDir = None, plugstack: Plugstack = None
+    root: Root = Path("/"),
+    plugin_dir: PluginDir = None,
+    plugstack: Plugstack = None,
+    slurm_conf: SlurmConf = None,
 ) -> None:
-    """Remove what install wrote: the lines first, then the plugins."""
+    """Remove what install wrote: the lines first, then the plugins, then the Lua scripts."""
     from slurmkit.admin import uninstall as take_away
+    from slurmkit.admin import uninstall_lua
     from slurmkit.admin.places import find_places
     from slurmkit.cli.output import echo
 
-    changed = take_away(find_places(root, plugin_dir, plugstack))
+    places = find_places(root, plugin_dir, plugstack, slurm_conf)
+    changed = take_away(places)
     for path in changed:
         echo(f"{'removed' if not path.exists() else 'wrote'} {path}")
-    if not changed:
+    gone, kept = uninstall_lua(places)
+    for path in gone:
+        echo(f"removed {path}")
+    for path in kept:
+        echo(f"kept {path}, which somebody has edited")
+    if not changed and not gone:
         echo("nothing was installed")
 
 
@@ -112,6 +136,7 @@ def check(
     root: Root = Path("/"),
     plugin_dir: PluginDir = None,
     plugstack: Plugstack = None,
+    slurm_conf: SlurmConf = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Show what is installed against the Slurm that runs; ends with 1 when something is wrong."""
@@ -120,7 +145,7 @@ def check(
     from slurmkit.cli import output
     from slurmkit.errors import EXIT_FAILED
 
-    report = look(find_places(root, plugin_dir, plugstack))
+    report = look(find_places(root, plugin_dir, plugstack, slurm_conf))
     if as_json:
         output.print_json(report)
     else:
@@ -136,6 +161,10 @@ def check(
         ]
         for line in output.table(("PLUGIN", "VERSION", "FOR SLURM", "PLUGSTACK.CONF"), rows):
             output.echo(line)
+        if any(script.state != "absent" or script.loaded for script in report.lua):
+            states = [(script.name, script.state, script.loaded or "-") for script in report.lua]
+            for line in output.table(("LUA SCRIPT", "STATE", "SLURM.CONF"), states):
+                output.echo(line)
         for problem in report.problems:
             output.note(f"problem: {problem}")
     if report.problems:
