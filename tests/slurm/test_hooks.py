@@ -10,6 +10,8 @@ import pytest
 from slurmkit.sandbox import Sandbox
 
 pytestmark = pytest.mark.slurm
+SRUN = "srun --label --kill-on-bad-exit=1"
+MPIRUN = "mpirun --allow-run-as-root --bind-to none"
 SLURMKIT = str(Path(sys.executable).with_name("slurmkit"))
 
 _HOOKS = """
@@ -47,7 +49,7 @@ class Job:
         (info / "entry_points.txt").write_text("[slurmkit.hooks]\nsite = site_hooks\n")
         (folder / "packages/site_hooks.py").write_text(_HOOKS)
 
-    def run(self, program: str, **env: str) -> tuple[int, str]:
+    def run(self, program: str, start: str = SRUN, **env: str) -> tuple[int, str]:
         """Return the job's exit code and what it wrote."""
         exports = "\n".join(f"export {name}={value}" for name, value in env.items())
         (self.folder / "job.sh").write_text(
@@ -55,8 +57,9 @@ class Job:
 #SBATCH --nodes=2 --ntasks-per-node=2 --output={self.folder}/out --time=5
 export PYTHONPATH={self.folder}/packages
 {exports}
+export HOME={self.folder}
 {SLURMKIT} supervise {self.folder}/run -- \\
-  srun --label --kill-on-bad-exit=1 {SLURMKIT} exec -- bash -c '{program}'
+  {start} {SLURMKIT} exec -- bash -c '{program}'
 echo "code $?"
 """
         )
@@ -76,8 +79,9 @@ def job(cluster: Sandbox, request: pytest.FixtureRequest) -> Job:
     return Job(cluster, folder)
 
 
-def test_every_rank_gets_what_its_hook_set(job: Job) -> None:
-    code, said = job.run('echo "got $RANK $FROM_HOOK"')
+@pytest.mark.parametrize("start", [SRUN, MPIRUN], ids=["srun", "mpirun"])
+def test_every_rank_gets_what_its_hook_set(job: Job, start: str) -> None:
+    code, said = job.run('echo "got $RANK $FROM_HOOK"', start)
     assert code == 0, said
     got = dict(re.findall(r"got (\d) (.*)", said))
     assert sorted(got) == ["0", "1", "2", "3"]
@@ -91,8 +95,9 @@ def test_every_rank_gets_what_its_hook_set(job: Job) -> None:
     assert re.search(r"^job_exit 0 \d+ \S+$", said, re.M)
 
 
-def test_a_refused_rank_ends_the_job_before_its_program(job: Job) -> None:
-    code, said = job.run('echo "got $RANK"; sleep 20', REFUSED="3")
+@pytest.mark.parametrize("start", [SRUN, MPIRUN], ids=["srun", "mpirun"])
+def test_a_refused_rank_ends_the_job_before_its_program(job: Job, start: str) -> None:
+    code, said = job.run('echo "got $RANK"; sleep 20', start, REFUSED="3")
     assert code != 0
     words = (
         r"(\S+): rank 3: the hook site_hooks failed in task_init: RuntimeError: this rank is not"
@@ -100,5 +105,6 @@ def test_a_refused_rank_ends_the_job_before_its_program(job: Job) -> None:
     found = re.search(rf"error: {words} wanted", said)
     assert found, said
     assert "got 3" not in said
-    assert f"task_exit 3 {found[1]} 1" in said
+    if start == SRUN:  # Open MPI 4.1 does not say which of its ranks ended first
+        assert f"task_exit 3 {found[1]} 1" in said
     assert re.search(rf"^job_exit {code} ", said, re.M)
