@@ -3,8 +3,6 @@
 Standard library only, and cheap: the supervisor imports it. `fence` says why a sweep is safe.
 """
 
-import contextlib
-import errno
 import json
 import os
 import re
@@ -136,22 +134,18 @@ class CheckpointDir(Record):
 def discard(folder: Path) -> bool:
     """Take a folder out of the way by one rename, then remove it; False when it is not there.
 
-    The new name is a temporary one, so the next sweep finishes what a kill in between leaves.
+    The rename is what counts. The new name is a temporary one, so the next sweep removes what is
+    left: after a kill, or when a stale writer still puts files into it.
+
+    Raises:
+        OSError: the folder cannot be renamed.
     """
-    name = folder.name if ".tmp-" in folder.name else f"{folder.name}.tmp-old"
+    name = folder.name.partition(".gone-")[0]
+    name = name if ".tmp-" in name else f"{name}.tmp-old"
     away = folder.with_name(f"{name}.gone-{os.urandom(4).hex()}")
     try:
         folder.rename(away)
     except FileNotFoundError:
         return False
-    # A stale writer may still put files into it; two rounds cope with most, the next sweep with all
-    for _ in range(2):
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                shutil.rmtree(away)
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EBUSY, errno.ESTALE):
-                    raise
-                continue
-        break
+    shutil.rmtree(away, ignore_errors=True)
     return True
