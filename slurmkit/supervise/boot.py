@@ -166,6 +166,7 @@ class Life:
         run: the run's folder.
         past: what the ledger says.
         handed: how the run came here, where the ledger does not know; None otherwise.
+        can_move: whether the launcher's line can be rewritten for other nodes.
     """
 
     options: Options
@@ -173,6 +174,7 @@ class Life:
     run: RunDir
     past: Past
     handed: Inherited | None = None
+    can_move: bool = True
 
 
 def inherited(job_id: str, past: Past, element: ElementDir) -> Inherited | None:

@@ -23,7 +23,7 @@ from slurmkit.supervise.context import JobContext, job_context, step_hosts
 from slurmkit.supervise.journal import Journal
 from slurmkit.supervise.options import SUMMARY, Options, parse_args
 from slurmkit.supervise.policy_values import Rules
-from slurmkit.supervise.relaunch import num_nodes, parse
+from slurmkit.supervise.relaunch import can_move, num_nodes
 from slurmkit.supervise.successor import CONTINUE_VARIABLE
 from slurmkit.supervise.supervisor import Supervisor
 
@@ -78,8 +78,9 @@ async def _supervise(
 ) -> int:
     handed = inherited(job.job_id, past, run.element(job.array_task))
     past = after_hand_over(past, handed)
-    state = initial_state(_rules(options, job), past)
-    life = Life(options, job, run, past, handed)
+    rules = _rules(options, job)
+    state = initial_state(rules, past)
+    life = Life(options, job, run, past, handed, rules.can_move)
     return await Supervisor(life, state, partial(Journal, ledger, warn=_warn)).run()
 
 
@@ -89,7 +90,7 @@ def _rules(options: Options, job: JobContext) -> Rules:
         num_nodes=num_nodes(options.command) or len(step_hosts(options.command, job)) or 1,
         min_nodes=options.min_nodes,
         max_restarts=options.max_restarts,
-        can_move=parse(options.command) is not None,
+        can_move=can_move(options.command, os.environ),
     )
 
 

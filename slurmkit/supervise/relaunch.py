@@ -5,7 +5,7 @@ n1,n2 in a job of three nodes fails on 22.05. So each launch names its nodes and
 else on the line stays as the script has it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -138,6 +138,12 @@ def _options(words: tuple[str, ...]) -> Iterator[Option]:
             _LONG_NAMES.get(letter, letter), rest or second, (f"-{letter}{rest}", *words[1:])
         )
         return
+
+
+def can_move(command: Sequence[str], env: Mapping[str, str]) -> bool:
+    """Whether a line can be rewritten for other nodes: it is srun's, and of one job component."""
+    line = parse(command)
+    return line is not None and "SLURM_HET_SIZE" not in env and not line.value("het-group")
 
 
 def num_nodes(command: Sequence[str]) -> int | None:

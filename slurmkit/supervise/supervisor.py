@@ -10,35 +10,29 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from slurmkit.checkpoint.fence import write_fence
 from slurmkit.checkpoint.layout import CheckpointDir
-from slurmkit.errors import SlurmError, SlurmkitError, SlurmUnreachableError
+from slurmkit.errors import SlurmkitError
 from slurmkit.hooks.values import EndedJob
 from slurmkit.hostlist import HostlistError, expand
-from slurmkit.launch.ports import reserve
-from slurmkit.launch.rendezvous import master_address, seed
 from slurmkit.rundir.layout import ElementDir
 from slurmkit.rundir.ledger import StaleWriterError
 from slurmkit.rundir.secretfile import read_secrets
-from slurmkit.slurm.control import JobControl, RunningJob
-from slurmkit.slurm.runner import SlurmTimeoutError
-from slurmkit.slurm.states import JobState
-from slurmkit.supervise import successor
-from slurmkit.supervise.attempt import Attempt, Plan, attempt_environment
+from slurmkit.slurm.control import RunningJob
+from slurmkit.supervise.attempt import Attempt
 from slurmkit.supervise.boot import Inherited, Life
 from slurmkit.supervise.clockwork import Times, ask_job, ask_times
-from slurmkit.supervise.context import step_hosts
 from slurmkit.supervise.ending import Fate, ask_states, fate_of, remove_secrets_if_over
 from slurmkit.supervise.exit_hooks import call_exit_hooks, hooks_of_job
 from slurmkit.supervise.journal import Journal
+from slurmkit.supervise.launching import CHECKPOINT_VARIABLE, LaunchPad, step_name
 from slurmkit.supervise.policy import decide
 from slurmkit.supervise.policy_values import (
+    EXIT_AGAIN,
     Action,
     Booted,
     Cancel,
@@ -64,7 +58,7 @@ from slurmkit.supervise.policy_values import (
     Warned,
 )
 from slurmkit.supervise.record import Recorder
-from slurmkit.supervise.relaunch import on_nodes
+from slurmkit.supervise.slurm_effects import SlurmEffects
 from slurmkit.supervise.verdict import Seen, verdict
 from slurmkit.supervise.watching import Watching
 
@@ -74,10 +68,9 @@ _ENDING = (signal.SIGTERM, signal.SIGINT)
 KILL_AFTER_S = 20.0
 # Slurm kills a requeued job's script in less than a second.
 _REQUEUE_S = 60.0
-_RETRY_S = 1.0
+_PREPARE_AGAIN_S = 2.0
 # How long before Slurm's end of the job a step that still runs is given up.
 _TIME_UP_S = 3.0
-_SCANCEL_S = 3.0
 _TASKS_GONE_S = 5.0
 _STACKS_S = 10.0
 
@@ -102,11 +95,10 @@ class Supervisor:
         self._job = job
         self._run_dir = run
         self._handed = life.handed
-        self._mtbf_s = life.past.mean_time_between_failures_s
         self._element: ElementDir = run.element(job.array_task)
         self._state = state
         self._loop = asyncio.get_running_loop()
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._events: asyncio.Queue[Event | BaseException] = asyncio.Queue()
         self._journal = journal(self._on_stale)
         self._attempt: Attempt | None = None
         self._number = max(self._element.attempts(), default=0) + 1
@@ -118,7 +110,8 @@ class Supervisor:
         self._terminated: signal.Signals | None = None
         self._hooks = hooks_of_job()
         self._secrets = read_secrets(run.path) or {}
-        self._checkpoints = _checkpoint_dir(self._element)
+        self._slurm = SlurmEffects(job, _warn)
+        self._pad = LaunchPad(life, self._journal.incarnation, self._hooks, _warn)
         self._watching: Watching | None = None
         self._exit_code: int | None = None
         self._do: dict[type, Callable[[Any], Awaitable[None]]] = {
@@ -143,6 +136,8 @@ class Supervisor:
         try:
             while self._exit_code is None:
                 event = await self._events.get()
+                if isinstance(event, BaseException):
+                    raise event
                 self._state, actions = decide(self._state, event)
                 for action in actions:
                     await self._act(action)
@@ -162,10 +157,16 @@ class Supervisor:
     def _post(self, event: Event) -> None:
         self._events.put_nowait(event)
 
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._over)
+
+    def _over(self, task: "asyncio.Task[None]") -> None:
+        """A task has ended; what it could not handle ends the supervisor, instead of a silence."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._events.put_nowait(error)
 
     def _note(self, event: str, **fields: object) -> None:
         self._journal.note(event, self._number, **fields)
@@ -193,7 +194,7 @@ class Supervisor:
             excluded=list(self._state.bad),
             remedies=list(self._state.rules.remedies),
         )
-        if job.key and (self._state.rules.remedies or "SLURMKIT_CHECKPOINT_DIR" in os.environ):
+        if job.key and (self._state.rules.remedies or CHECKPOINT_VARIABLE in os.environ):
             self._asking = asyncio.ensure_future(asyncio.to_thread(ask_times, job))
         self._post(Booted(nodes or (job.host,)))
 
@@ -302,73 +303,24 @@ class Supervisor:
     # -- launching ----------------------------------------------------------------------------
 
     async def _launch(self, action: Launch) -> None:
-        await self._known_times()
-        number = self._number = await asyncio.to_thread(self._element.new_attempt)
-        token = f"{self._journal.incarnation}/{number}"
-        fenced = bool(self._state.rules.remedies) or "SLURMKIT_CHECKPOINT_DIR" in os.environ
-        if fenced:
-            await asyncio.to_thread(self._take_checkpoints, token)
-        command = list(self._options.command)
-        if self._state.rules.remedies:
-            command = on_nodes(command, action.nodes, name=f"attempt-{number}")
-        nodes = tuple(step_hosts(command, self._job))
-        port, holder = reserve(seed(dict(os.environ)) + 7 * number)
+        times = await self._known_times()
+        variables = self._watching.environment() if self._watching else {}
         try:
-            plan = self._plan(number, command, nodes, port, token if fenced else None)
-            if self._watching:
-                self._watching.begin_attempt(number, action.nodes)
-            attempt = Attempt(plan, self._job, self._journal, self._recorder, self._on_output)
-            self._attempt = attempt
-            attempt.begin()
-        except BaseException:
-            if holder:
-                holder.close()
-            raise
-        self._spawn(self._see_through(attempt, partial(_close, holder)))
+            prepared = await asyncio.to_thread(self._pad.prepare, action.nodes, times, variables)
+        except OSError as error:
+            _warn(f"the launch cannot be prepared: {error}")
+            await asyncio.sleep(_PREPARE_AGAIN_S)
+            self._post(Ended("transient", f"the launch could not be prepared: {error}", 1))
+            return
+        self._number = prepared.plan.number
+        if self._watching:
+            self._watching.begin_attempt(self._number, action.nodes)
+        attempt = Attempt(prepared.plan, self._job, self._journal, self._recorder, self._on_output)
+        self._attempt = attempt
+        attempt.begin()
+        self._spawn(self._see_through(attempt, prepared.release))
         if self._terminated:  # it came before there was anything to end
             self._terminate(attempt, self._terminated)
-
-    def _plan(
-        self, number: int, command: list[str], nodes: tuple[str, ...], port: int, token: str | None
-    ) -> Plan:
-        own = master_address(dict(os.environ))
-        # Where the step leaves this host out, `slurmkit exec` lets rank 0 choose; what is started
-        # without it has to do with the first node's name.
-        first = nodes[0] if nodes and self._job.host not in nodes else ""
-        suffix = os.environ.get("SLURMKIT_MASTER_ADDR_SUFFIX", "")
-        address = f"{first}{suffix}" if first else own
-        values: dict[str, str | None] = {
-            "MASTER_ADDR": address,
-            "MASTER_PORT": str(port),
-            "SLURMKIT_RENDEZVOUS_HOST": self._job.host,
-            "SLURMKIT_RUN_DIR": str(self._run_dir.path),
-            "SLURMKIT_ATTEMPT": str(number),
-            "SLURMKIT_INCARNATION": self._journal.incarnation,
-            "SLURMKIT_CHECKPOINT_DIR": str(self._checkpoints),
-            "SLURMKIT_FENCE": token,
-            "SLURMKIT_GRACE_S": _number(self._times.grace_s),
-            "SLURMKIT_MTBF_S": _number(self._mtbf_s),
-            successor.CONTINUE_VARIABLE: None,
-        }
-        if self._hooks:
-            values["SLURMKIT_HOOKS"] = self._hooks
-        if self._watching:
-            values |= self._watching.environment()
-        env = attempt_environment(os.environ, values)
-        folder = self._element.attempt_dir(number)
-        return Plan(number, folder, tuple(command), env, nodes, f"{address}:{port}")
-
-    def _take_checkpoints(self, token: str) -> None:
-        """Let only this attempt commit, and clear away what earlier ones left half done."""
-        folder = CheckpointDir(self._checkpoints)
-        try:
-            write_fence(folder.path, token)
-            swept = folder.sweep()
-        except OSError as error:
-            _warn(f"the checkpoint folder {folder.path} cannot be prepared: {error}")
-            return
-        if swept:
-            _warn(f"removed {len(swept)} unfinished checkpoints from {folder.path}")
 
     def _recorder(self, *args: Any) -> Recorder:
         logs, hosts, on_exit = args
@@ -447,7 +399,7 @@ class Supervisor:
     def _find_commits(self) -> None:
         """Count a commit that nobody has told of: a rank's last words may be lost."""
         with contextlib.suppress(OSError):
-            steps = CheckpointDir(self._checkpoints).steps()
+            steps = CheckpointDir(self._pad.checkpoints).steps()
             if steps:
                 self._post(Committed(steps[-1]))
 
@@ -483,32 +435,9 @@ class Supervisor:
         if attempt is None:
             return
         attempt.cancel(self._state.cause)
-        if self._job.key:
-            await self._end_step()
+        await self._slurm.end_step(step_name(self._number), 3 * self._options.heartbeat_s)
         if self._watching:
             await self._watching.tasks_gone(_TASKS_GONE_S)
-
-    async def _end_step(self) -> None:
-        while True:
-            try:
-                await asyncio.to_thread(self._on_step, f"attempt-{self._number}", _cancel_step)
-            except SlurmTimeoutError as error:
-                _warn(f"the step may still run: {error.message}")
-            except SlurmUnreachableError as error:
-                # Perhaps it is this node that is cut off. Then nothing that is decided here can be
-                # carried out, and what seems lost may be there again in a moment.
-                _warn(f"waiting for Slurm: {error.message}")
-                await asyncio.sleep(_RETRY_S + 3 * self._options.heartbeat_s)
-                continue
-            except SlurmError as error:
-                _warn(f"the step could not be cancelled: {error.message}")
-            return
-
-    def _on_step(self, name: str, act: Callable[[JobControl, str], None]) -> None:
-        control = JobControl(timeout_s=_SCANCEL_S)
-        for step in control.steps(self._job.key):
-            if step.name == name:
-                act(control, step.id)
 
     async def _tell_stop(self, action: TellStop) -> None:
         self._note("warned", why=action.why, deadline=action.deadline)
@@ -516,23 +445,11 @@ class Supervisor:
             self._watching.tell_stop(action.why, action.deadline)
         if action.relay and self._warned_by:
             self._relay(signal.Signals[self._warned_by])
-        elif self._terminated and self._job.key:
-            self._spawn(self._pass_on_term())
+        elif self._terminated and self._options.labels != "torchrun":
+            self._spawn(self._slurm.pass_on_term(step_name(self._number)))
         if action.deadline is not None and self._state.again:
             left_s = max(0.0, action.deadline - time.time() - _TIME_UP_S)
             self._timers.append(self._loop.call_later(left_s, self._post, TimeIsUp()))
-
-    async def _pass_on_term(self) -> None:
-        """Give the ranks the TERM that only we got; when Slurm ends the job they have had it.
-
-        Not through srun: it would kill the step at once (seen on 22.05).
-        """
-        job = await asyncio.to_thread(ask_job, self._job)
-        if job is None or job.state != JobState.RUNNING or self._options.labels == "torchrun":
-            return
-        name = f"attempt-{self._number}"
-        with contextlib.suppress(SlurmError):
-            await asyncio.to_thread(self._on_step, name, partial(_signal_step, signal="TERM"))
 
     def _relay(self, number: signal.Signals) -> None:
         """Pass a signal on to the ranks.
@@ -548,43 +465,30 @@ class Supervisor:
     # -- the end ------------------------------------------------------------------------------
 
     async def _submit_successor(self, action: SubmitSuccessor) -> None:
-        job = self._job
-        former = successor.Predecessor(
-            job.job_id, job.key, self._journal.incarnation, job.array_task, job.array_size
-        )
         await self._journal.flush()
-        work = partial(successor.submit, self._run_dir, former, action.exclude)
         try:
-            job_id = await self._patiently(work)
+            job_id = await self._slurm.submit_successor(
+                self._run_dir, self._journal.incarnation, action.exclude
+            )
         except SlurmkitError as error:
-            _warn(f"no successor: {error.message}")
             self._post(Refused("successor", f"Slurm takes no successor: {error.message}"))
             return
         self._note("successor_submitted", job_id=job_id, exclude=list(action.exclude))
         _warn(f"job {job_id} goes on with this run")
-        await self._finish(Finish(75, again=True))
+        await self._finish(Finish(EXIT_AGAIN, again=True))
 
     async def _requeue(self, _action: Requeue) -> None:
         self._note("requeued")
-        if self._hooks and self._attempt is not None:
-            await self._call_hooks(self._attempt, 75)
+        if self._attempt is not None:
+            await self._call_hooks(self._attempt, EXIT_AGAIN)
         await self._journal.flush()  # Slurm kills us in less than a second
         try:
-            await self._patiently(partial(JobControl().requeue, self._job.key))
+            await self._slurm.requeue()
         except SlurmkitError as error:
             self._post(Refused("requeue", error.message))
             return
         await asyncio.sleep(_REQUEUE_S)
-        self._exit_code = 75
-
-    async def _patiently(self, work: Callable[[], Any]) -> Any:
-        """Do it in a thread, again and again while no controller answers."""
-        while True:
-            try:
-                return await asyncio.to_thread(work)
-            except SlurmUnreachableError as error:
-                _warn(f"waiting for Slurm: {error.message}")
-                await asyncio.sleep(_RETRY_S)
+        self._exit_code = EXIT_AGAIN
 
     async def _finish(self, action: Finish) -> None:
         attempt = self._attempt
@@ -598,7 +502,7 @@ class Supervisor:
         if not self._journal.stale:
             if not action.again:
                 await asyncio.to_thread(self._remove_secrets)
-            if self._hooks and attempt is not None:
+            if attempt is not None:
                 await self._call_hooks(attempt, action.code)
         self._exit_code = action.code
 
@@ -610,6 +514,8 @@ class Supervisor:
             _warn(str(error))
 
     async def _call_hooks(self, attempt: Attempt, code: int) -> None:
+        if not self._hooks:
+            return
         exits = attempt.recorder.exits
         ended = EndedJob(
             job_id=self._job.job_id,
@@ -624,33 +530,11 @@ class Supervisor:
         await asyncio.to_thread(call_exit_hooks, ended, exits, self._hooks, _warn)
 
 
-def _checkpoint_dir(element: ElementDir) -> Path:
-    """Return the checkpoint folder; a relative one is below the element's."""
-    return element.path / (os.environ.get("SLURMKIT_CHECKPOINT_DIR") or "checkpoints")
-
-
-def _cancel_step(control: JobControl, step: str) -> None:
-    control.cancel_step(step)
-
-
-def _signal_step(control: JobControl, step: str, *, signal: str) -> None:
-    control.signal_step(step, signal)
-
-
 def _names(hostlist: str) -> tuple[str, ...]:
     try:
         return tuple(expand(hostlist))
     except HostlistError:
         return ()
-
-
-def _number(value: float | None) -> str | None:
-    return None if value is None else f"{value:g}"
-
-
-def _close(holder: Any) -> None:
-    if holder:
-        holder.close()
 
 
 def _warn(message: str) -> None:

@@ -1,0 +1,109 @@
+"""What the supervisor asks of Slurm: end or signal a step, submit a successor, requeue the job.
+
+Slurm's programs run in threads. While no controller answers, nothing that was decided can be done,
+and it is tried again: the controller may be restarted, or it is this node that is cut off.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeVar
+
+from slurmkit.errors import SlurmError, SlurmUnreachableError
+from slurmkit.rundir.layout import RunDir
+from slurmkit.slurm.control import JobControl
+from slurmkit.slurm.runner import SlurmTimeoutError
+from slurmkit.slurm.states import JobState
+from slurmkit.supervise import successor
+from slurmkit.supervise.clockwork import ask_job
+from slurmkit.supervise.context import JobContext
+
+_RETRY_S = 1.0
+_SCANCEL_S = 3.0
+_T = TypeVar("_T")
+
+
+class SlurmEffects:
+    """Slurm, as far as one job's supervisor uses it.
+
+    Args:
+        job: the job.
+        warn: is told what does not work.
+    """
+
+    def __init__(self, job: JobContext, warn: Callable[[str], None]) -> None:
+        self._job = job
+        self._warn = warn
+
+    async def end_step(self, name: str, settle_s: float) -> None:
+        """Kill every task of a step; does not wait for nodes that do not answer.
+
+        Args:
+            name: the step's name.
+            settle_s: how long to wait after Slurm was away: what seemed lost may come back then.
+        """
+        if not self._job.key:
+            return
+        while True:
+            try:
+                await asyncio.to_thread(self._on_steps, name, JobControl.cancel_step)
+            except SlurmTimeoutError as error:
+                self._warn(f"the step may still run: {error.message}")
+            except SlurmUnreachableError as error:
+                self._warn(f"waiting for Slurm: {error.message}")
+                await asyncio.sleep(_RETRY_S + settle_s)
+                continue
+            except SlurmError as error:
+                self._warn(f"the step could not be cancelled: {error.message}")
+            return
+
+    async def pass_on_term(self, name: str) -> None:
+        """Give the ranks the TERM that only the supervisor got.
+
+        When Slurm ends the job they have had it. Not through srun: it would kill them at once (seen
+        on 22.05).
+        """
+        if not self._job.key:
+            return
+        job = await asyncio.to_thread(ask_job, self._job)
+        if job is None or job.state != JobState.RUNNING:
+            return
+        with contextlib.suppress(SlurmError):
+            terminate = partial(JobControl.signal_step, signal="TERM")
+            await asyncio.to_thread(self._on_steps, name, terminate)
+
+    def _on_steps(self, name: str, act: Callable[[JobControl, str], None]) -> None:
+        control = JobControl(timeout_s=_SCANCEL_S)
+        for step in control.steps(self._job.key):
+            if step.name == name:
+                act(control, step.id)
+
+    async def submit_successor(self, run: RunDir, incarnation: str, exclude: Iterable[str]) -> str:
+        """Submit the job that goes on with the run, and return its id.
+
+        Raises:
+            SlurmkitError: Slurm refuses it.
+        """
+        job = self._job
+        former = successor.Predecessor(
+            job.job_id, job.key, incarnation, job.array_task, job.array_size
+        )
+        return await self._patiently(partial(successor.submit, run, former, tuple(exclude)))
+
+    async def requeue(self) -> None:
+        """Let Slurm start the job again; it kills this process within a second.
+
+        Raises:
+            SlurmkitError: Slurm refuses.
+        """
+        await self._patiently(partial(JobControl().requeue, self._job.key))
+
+    async def _patiently(self, work: Callable[[], _T]) -> _T:
+        """Do it in a thread, again and again while no controller answers."""
+        while True:
+            try:
+                return await asyncio.to_thread(work)
+            except SlurmUnreachableError as error:
+                self._warn(f"waiting for Slurm: {error.message}")
+                await asyncio.sleep(_RETRY_S)
