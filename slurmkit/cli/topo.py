@@ -130,6 +130,15 @@ def export(
         Path | None, typer.Option("--output", "-o", help="Write here, not to standard output.")
     ] = None,
     node_name: Annotated[str, typer.Option(help="Begin gres.conf lines with this NodeName=.")] = "",
+    smt: Annotated[str, typer.Option(help="Plugin's map: use all threads of a core, or avoid.")] = (
+        "use"
+    ),
+    reserved_cores: Annotated[
+        int, typer.Option(help="Plugin's map: cores of every NUMA node that no rank gets.")
+    ] = 0,
+    memory: Annotated[
+        str, typer.Option(help="Plugin's map: local, bind, interleave or none.")
+    ] = "local",
     host: Annotated[
         str | None, typer.Option(help="Write this host name instead of the topology's.")
     ] = None,
@@ -172,9 +181,11 @@ def export(
 
         text = "".join(f"{line}\n" for line in gres_lines(found, node_name))
     elif kind == "plugin":
+        from slurmkit.topology.affinity import Request
         from slurmkit.topology.export_map import plugin_map
 
-        text = plugin_map(found)
+        rules = Request(max(1, len(found.gpus)), smt=smt, reserved_cores=reserved_cores)
+        text = plugin_map(found, rules.replace(memory=memory))
     else:
         raise UsageError(f"{kind!r} is no format", hint="Formats: json, nccl, gres, plugin, sysfs.")
     if out is None:

@@ -102,3 +102,12 @@ def test_export_and_verify_of_a_root(node, tmp_path):
 )
 def test_mistakes_are_usage_errors(args, message):
     assert message in topo(*args, code=2).stderr
+
+
+def test_the_map_keeps_the_sites_rules() -> None:
+    options = ("--reserved-cores", "2", "--smt", "avoid", "--memory", "bind")
+    lines = topo("export", "--plugin", "--profile", "dgx-h100", *options).stdout.splitlines()
+    assert lines[1].startswith("gpu 0 0000:1b:00.0 cpus=2-15 mems=0 policy=bind ")
+    assert (
+        "mems" not in topo("export", "--plugin", "--profile", "dgx-h100", "--memory", "none").stdout
+    )
