@@ -138,11 +138,13 @@ _MORE = {
     "checkpoint": """
 `checkpoint: true` takes every default, and `checkpoint: 10m` only says how often. The section
 tells the ranks, by [variables](environment.md#checkpoints), where and how often to save; the
-program saves with `slurmkit.train`, or by its own means.
+program saves with `slurmkit.train`, or by its own means. How to choose `every` is explained in
+[Choosing the interval](../explanation/interval.md).
 """,
     "resilience": """
 `resilience: true` takes every default, and a list such as `[spare, successor, requeue]` is
-`on_node_failure` and `then` in one.
+`on_node_failure` and `then` in one. [Survive failures](../how-to/recover.md) shows it, and
+[What is guaranteed](../explanation/guarantees.md) says what it can do and what not.
 """,
 }
 
@@ -160,6 +162,42 @@ def job_page() -> str:
     return text
 
 
+_SAVES_S = (0.1, 1.0, 10.0, 60.0, 300.0)
+_FAILURES_H = (1, 6, 24, 24 * 7)
+
+
+def intervals_table() -> str:
+    """Return Daly's interval, and what is lost then, by the cost of a save and the failures."""
+    from slurmkit.checkpoint.interval import daly_s, overhead  # noqa: PLC0415
+    from slurmkit.observe.words import span  # noqa: PLC0415
+
+    heads = " | ".join(f"a failure every {span(hours * 3600)}" for hours in _FAILURES_H)
+    lines = [f"| a save costs | {heads} |", "|---|" + "---|" * len(_FAILURES_H)]
+    for save_s in _SAVES_S:
+        cells = []
+        for hours in _FAILURES_H:
+            best_s = daly_s(save_s, hours * 3600)
+            lost = overhead(best_s, save_s, hours * 3600)
+            cells.append(f"{span(best_s)}, {lost:.1%} lost".replace("%", " %"))
+        lines.append(f"| {span(save_s)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def flat_table() -> str:
+    """Return what is lost when the interval is not the best one."""
+    from slurmkit.checkpoint.interval import daly_s, overhead  # noqa: PLC0415
+    from slurmkit.observe.words import span  # noqa: PLC0415
+
+    save_s, mtbf_s = 10.0, 12 * 3600.0
+    best_s = daly_s(save_s, mtbf_s)
+    lines = ["| interval | is | lost |", "|---|---|---|"]
+    factors = ((0.25, "a quarter"), (0.5, "half"), (1, "the best"), (2, "twice"), (4, "4 times"))
+    for factor, name in factors:
+        lost = overhead(factor * best_s, save_s, mtbf_s)
+        lines.append(f"| {name} | {span(factor * best_s)} | {100 * lost:.1f} % |")
+    return "\n".join(lines)
+
+
 #: Pages that are written as a whole.
 PAGES: dict[str, Callable[[], str]] = {
     "reference/cli.md": cli_page,
@@ -171,6 +209,8 @@ PAGES: dict[str, Callable[[], str]] = {
 PARTS: dict[str, Callable[[], str]] = {
     "reference/environment.md#ranks": _call("slurmkit.launch.variables:reference_table"),
     "reference/environment.md#affinity": _call("slurmkit.topology.affinity_env:reference_table"),
+    "explanation/interval.md#intervals": intervals_table,
+    "explanation/interval.md#flat": flat_table,
     "reference/checks.md#checks": _call("slurmkit.check.reference:markdown"),
 }
 
