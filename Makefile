@@ -3,13 +3,14 @@ SHELL := /bin/bash
 BIN := .venv/bin
 # Network namespaces and slurmd need root; everything else runs as you.
 ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
-SHELL_FILES := .ci/run .ci/setup .ci/demo plugins/spank/node/prolog-map.sh
+SHELL_FILES := .ci/run .ci/setup .ci/demo .ci/demo-failure plugins/spank/node/prolog-map.sh
 
-.PHONY: help setup demo test test-unit test-slurm test-long lint check format docs bench clean
+.PHONY: help setup demo demo-failure test test-unit test-slurm test-faults test-long lint check format docs bench clean
 
 help:
 	@echo 'make demo       a real 2-node Slurm on this machine, and a Llama trained on it by 4 ranks'
-	@echo 'make test       lint, types, layers, unit tests, tests on real Slurm clusters'
+	@echo 'make demo-failure   the same on 2 nodes and a spare; one node is killed, and nothing is lost'
+	@echo 'make test       lint, types, layers, unit tests, tests on real Slurm clusters, faults'
 	@echo 'make lint       ruff, mypy --strict, import layers, shellcheck, luacheck'
 	@echo 'make bench      speed and size, as ratios against named rivals'
 	@echo 'make docs       the documentation as a web site in build/docs'
@@ -21,7 +22,10 @@ setup:
 demo: setup
 	@$(ROOT) .ci/demo
 
-test: lint test-unit test-slurm
+demo-failure: setup
+	@$(ROOT) .ci/demo-failure
+
+test: lint test-unit test-slurm test-faults
 
 # Each worker boots clusters of its own; tests of clusters wait more than they compute, so 4 on 2 cores.
 PYTEST := $(BIN)/pytest -p no:benchmark --dist loadfile
@@ -32,8 +36,12 @@ test-unit: setup
 test-slurm: setup
 	$(ROOT) $(PYTEST) -n 4 tests/slurm
 
+# Nodes, ranks and disks that fail under running jobs. FAULTS_SEED=N does again what a failed test did.
+test-faults: setup
+	$(ROOT) $(PYTEST) -n 4 tests/faults
+
 test-long: setup
-	$(ROOT) $(PYTEST) -n 4 tests/unit tests/slurm -m 'long or not long'
+	$(ROOT) $(PYTEST) -n 4 tests/unit tests/slurm tests/faults -m 'long or not long'
 
 lint check: setup
 	$(BIN)/ruff check .
