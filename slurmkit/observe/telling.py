@@ -39,6 +39,7 @@ class Teller:
         self._attempts = {a.number: a for a in history.attempts}
         self._told_exit: set[int] = set()
         self._told: dict[int, set[str]] = {}
+        self._causes: list[str] = []
         self._saves: list[Record] = []
         self._broken: float | None = None
 
@@ -186,6 +187,8 @@ class Teller:
             else f"ended with exit code {fields.get('exit_code')}"
         )
         reason = _first_line(fields.get("reason"))
+        if reason:
+            self._causes.append(f"{who}{where}: {reason}")
         return words.sentence(f"{who}{where} {how}" + (f": {reason}" if reason else ""))
 
     def _ended(self, record: Record) -> str:
@@ -206,10 +209,13 @@ class Teller:
     def _failure(self, record: Record) -> str:
         fields = record.fields
         kind = str(fields.get("kind", ""))
+        full = _first_line(fields.get("reason"))
+        reason = self._untold(full)
+        if full:
+            self._causes.append(full)
         if kind in self._told.get(record.attempt, ()):
             return ""  # that a node was lost, or that the ranks hang, has been said
         name = KINDS.get(kind)
-        reason = _first_line(fields.get("reason"))
         what = (
             f"Attempt {record.attempt} ended with a {name}"
             if name
@@ -231,10 +237,10 @@ class Teller:
         what = _DECISIONS.get(action, action)
         if not what:
             return ""
-        reason = _first_line(fields.get("reason"))
+        reason = self._untold(_first_line(fields.get("reason")))
         nodes = [str(host) for host in fields.get("nodes") or ()]
         on = f" on {compress(nodes)}" if nodes and action in ("relaunch", "spare", "shrink") else ""
-        text = words.sentence(f"{what}{on}" + (f", because {reason}" if reason else ""))
+        text = words.sentence(f"{what}{on}: {reason}" if reason else f"{what}{on}")
         left = fields.get("restarts_left")
         if left is not None and action not in ("stop", "done"):
             restarts = words.count(int(left), "more restart")
@@ -247,6 +253,13 @@ class Teller:
         without = [str(host) for host in fields.get("exclude") or ()]
         text = f"Job {fields.get('job_id', '')} was submitted to go on"
         return f"{text}, without {compress(without)}." if without else f"{text}."
+
+    def _untold(self, reason: str) -> str:
+        """Return what a reason says beyond the causes that were told."""
+        for cause in self._causes:
+            if reason.lower().startswith(cause.lower()):
+                return reason[len(cause) :].lstrip(": ")
+        return reason
 
     def _trouble(self, record: Record, *told: str) -> None:
         self._told.setdefault(record.attempt, set()).update(told)

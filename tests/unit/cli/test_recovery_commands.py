@@ -47,7 +47,7 @@ def _write_ledger(element: ElementDir) -> None:
     note(100, "node_lost", host="n2", silent_s=3.0, why="no heartbeat")
     note(100, "node_excluded", host="n2", reason="n2 is silent for 3.0 s")
     note(100, "attempt_ended", exit_code=137, state="failed", reason="", root_cause=None)
-    note(100, "failure", kind="node", key="", host="n2", reason="n2 is silent", step=90)
+    note(100, "failure", kind="node", key="", host="n2", reason="n2 is silent for 3.0 s", step=90)
     reason = "n2 is silent for 3.0 s: n3 steps in"
     nodes = ["n1", "n3"]
     note(
@@ -109,14 +109,14 @@ def test_explain_says_what_why_and_when(run: RunDir) -> None:
     assert "Attempt 1 started on n[1-2]." in said
     assert "Node n2 gave no sign of life for 3 s and was given up: no heartbeat." in said
     assert (
-        "It was started again with a spare node on n[1,3], because n2 is silent for 3.0 s: n3 steps"
-        " in. 4 more restarts without a new checkpoint are allowed." in said
+        "It was started again with a spare node on n[1,3]: n3 steps in. 4 more restarts without a"
+        " new checkpoint are allowed." in said
     )
     assert (
         "It went on from the checkpoint of step 50; 40 steps had to be made again, 4 s after the"
         " failure." in said
     )
-    assert said.count("n2 is silent") == 1, "nothing is said twice"
+    assert "n2 is silent" not in said, "nothing is said twice"
 
 
 def test_explain_as_json(run: RunDir) -> None:

@@ -67,12 +67,12 @@ def _told(run: Any) -> list[str]:
         (
             "decision",
             {"action": "stop", "reason": "the same failure again", "restarts_left": 3},
-            "It was given up, because the same failure again.",
+            "It was given up: the same failure again.",
         ),
         (
             "decision",
             {"action": "requeue", "reason": "n1 is silent", "restarts_left": 1},
-            "Slurm was to start the job again, because n1 is silent. 1 more restart without a new"
+            "Slurm was to start the job again: n1 is silent. 1 more restart without a new"
             " checkpoint is allowed.",
         ),
         ("requeued", {}, "Slurm was asked to start the job again."),
@@ -109,6 +109,24 @@ def test_only_the_first_rank_that_failed_is_told(simulation: Any) -> None:
     for rank in range(4):
         run.note("task_exited", rank=rank, host="n1", exit_code=1, consequence=rank > 0)
     assert len([text for text in _told(run) if text.startswith("Rank")]) == 1
+
+
+def test_a_cause_is_told_once(simulation: Any) -> None:
+    run = simulation()
+    run.new_life()
+    run.start()
+    cause = "ConnectionError: it broke (train.py:9)"
+    run.note("task_exited", rank=3, host="n2", exit_code=1, reason=f"{cause}\nand more")
+    run.note("attempt_ended", exit_code=1, state="failed", reason=f"rank 3 on n2: {cause}")
+    run.note("failure", kind="application", host="n2", reason=f"rank 3 on n2: {cause}")
+    run.note(
+        "decision", action="relaunch", nodes=["n1"], reason=f"rank 3 on n2: {cause}: once more"
+    )
+    assert _told(run)[-3:] == [
+        f"Rank 3 on n2 ended with exit code 1: {cause}.",
+        "Attempt 1 ended with a failure of the program.",
+        "It was started again on n1: once more.",
+    ]
 
 
 def test_an_event_of_a_later_release_is_passed_over(simulation: Any) -> None:
