@@ -96,8 +96,7 @@ class Saver:
         if not agreed.busy and (agreed.save or (self._by_steps and self._due(step))):
             self._save(step)
         elif not self._prepared:
-            self._prepared = True
-            means.checkpointer.prepare(self._collect()[0])
+            self._prepare()
         means.agreement.start(self._wishes(step))
 
     def finish(self, step: int) -> None:
@@ -138,6 +137,14 @@ class Saver:
                 )
             elif message.get("type") == "save":
                 self._wanted = True
+
+    def _prepare(self) -> None:
+        """Get the memory for saves beforehand, so that the first is as quick as the others."""
+        self._prepared = True
+        try:
+            self._means.checkpointer.prepare(self._collect()[0])
+        except OSError as error:  # a save will fail as well, and say so each time
+            _log.warning("no memory to save from: %s", error)
 
     def _save(self, step: int) -> None:
         means = self._means

@@ -1,8 +1,8 @@
 """Starts ranks of a small training by the dozen, and kills them: one process that forks them all.
 
 Importing torch takes seconds and forking takes none, so this module is run as a program of its own,
-imports torch once, and does what it is told on its standard input: one JSON object per line, answered
-by one JSON object per line. Each rank is a process of its own with its own gloo, session and writer.
+imports torch once, and does what it is told on its standard input: one JSON object per line, each
+answered by another. Each rank is a process of its own with its own gloo, session and writer.
 """
 
 import hashlib
@@ -10,12 +10,14 @@ import json
 import mmap
 import os
 import random
+import resource
 import signal
 import socket
 import struct
 import sys
 import time
 import traceback
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +113,7 @@ def note_seen(state, indices, world_size):
     everyone = [None] * world_size
     torch.distributed.all_gather_object(everyone, indices)
     seen = dict(state["seen"])
-    seen[str(state.epoch)] = seen.get(str(state.epoch), []) + sum(everyone, [])
+    seen[str(state.epoch)] = [*seen.get(str(state.epoch), []), *chain(*everyone)]
     state["seen"] = seen
 
 
@@ -146,12 +148,15 @@ def start(task, attempt, rank, port):
             SLURMKIT_WARNING_SIGNAL="USR2",
             **task.get("env", {}),
         )
+        if limit := task.get("file_limit"):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         result = train(task)
         (folder / f"result-{rank}.json").write_text(json.dumps(result))
         code = 0
     except SystemExit as stopped:
         code = stopped.code
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - the outermost edge of a rank
         traceback.print_exc()
     finally:
         os._exit(code)
@@ -178,6 +183,8 @@ def attempt(task, number):
             for rank in order["ranks"]:
                 if rank in alive:
                     os.kill(alive[rank], getattr(signal, order["signal"]))
+        if step >= task.get("steal_fence_at", 1 << 30):
+            write_fence(folder / "checkpoints", "test/another")
         for rank, pid in list(alive.items()):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
@@ -201,9 +208,8 @@ def attempt(task, number):
 
 def main():
     torch.set_num_threads(1)
-    number = 0
-    for line in sys.stdin:
-        number += 1
+    torch.optim.AdamW(nn.Linear(1, 1).parameters())  # imports half a second's worth of modules
+    for number, line in enumerate(sys.stdin, start=1):
         print(json.dumps(attempt(json.loads(line), number)), flush=True)
 
 
