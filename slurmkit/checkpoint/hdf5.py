@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 MASTER_NAME = "master.h5"
+_KINDS = "biufcS"  # a name says all about such a type; not so with structured ones
 # What h5py raises when the library fails.
 LIBRARY_ERRORS = (OSError, RuntimeError, ValueError, KeyError)
 
@@ -97,11 +98,14 @@ class Hdf5Writer:
 
         Raises:
             NoSpaceError, SaveFailedError: the file cannot be written.
-            ValueError: the name was written before, or only one of offset and shape is given.
+            ValueError: the name was written before, the array is not of numbers, booleans or byte
+                strings, or only one of offset and shape is given.
         """
         array = np.asarray(block)
         if name in self._blocks:
             raise ValueError(f"{name} was written already")
+        if array.dtype.kind not in _KINDS:
+            raise ValueError(f"{name} is of type {array.dtype}; write each field as its own array")
         if (offset is None) != (shape is None):
             raise ValueError(f"{name}: give both offset and shape, or neither")
         shared = offset is None or shape is None

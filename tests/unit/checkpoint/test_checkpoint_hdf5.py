@@ -213,6 +213,8 @@ def test_misuse_is_said(folder):
         writer.write("u", np.zeros(2))
     with pytest.raises(ValueError, match="both offset and shape"):
         writer.write("v", np.zeros(2), offset=(0,))
+    with pytest.raises(ValueError, match="each field as its own array"):
+        writer.write("w", np.zeros(2, dtype=[("x", "f8"), ("y", "i4")]))
 
 
 FULL_DISK = """
