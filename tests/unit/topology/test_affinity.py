@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from slurmkit.topology.affinity import AffinityError, RankPlan, Request, plan_ranks
-from slurmkit.topology.affinity_rails import check_rails
 from slurmkit.topology.affinity_env import VARIABLES
+from slurmkit.topology.affinity_rails import check_rails
 from slurmkit.topology.cpuset import format_cpulist, parse_cpulist
 from slurmkit.topology.model import Gpu, MigDevice, Nic, NumaNode, Port, Topology
 
