@@ -13,6 +13,7 @@ from slurmkit.api.preparing import Prepared, prepare, run_root_of, template_dirs
 from slurmkit.api.run import Run
 from slurmkit.api.secrets import read_secret_values
 from slurmkit.check import check_job, gather_facts
+from slurmkit.check.facts import LastSave
 from slurmkit.errors import InvalidInputError, Problem, SlurmkitError, SlurmUnreachableError
 from slurmkit.limits import Limits
 from slurmkit.rundir.atomic import atomic_write
@@ -27,6 +28,7 @@ from slurmkit.spec.loader import Job, from_spec, load
 from slurmkit.spec.models import JobSpec
 
 OnProblem = Callable[[Problem], None]
+_LOOK_BACK = 3
 _WRITERS = 16  # run directories are written at once; each waits for its fsyncs, not for the CPU
 
 
@@ -188,11 +190,31 @@ def _prepare_and_check(job: Job, cluster: _Cluster) -> tuple[Prepared, list[Prob
         cluster.run_root,
         known_jobs=depends.states,
         template_dirs=template_dirs(job, cluster.found),
+        last_save=_last_save(job, cluster.run_root),
     )
     found = check_job(
         job, prepared.plan, cluster.found.site, cluster.limits, facts, prepared.script
     )
     return prepared, [*job.warnings, *found]
+
+
+def _last_save(job: Job, run_root: Path) -> LastSave | None:
+    """Return what checkpoints cost in the newest run of this name that made any."""
+    if job.spec.checkpoint is None:
+        return None
+    from slurmkit.observe.report import report_run  # noqa: PLC0415 - few jobs save
+    from slurmkit.rundir.lookup import list_runs  # noqa: PLC0415
+
+    for run in list_runs(run_root, job.spec.name)[:_LOOK_BACK]:
+        try:
+            saves = [element.saves for element in report_run(run).elements]
+        except SlurmkitError:
+            continue  # a damaged ledger tells nothing, and stops nobody
+        slowest = [save.max_save_s for save in saves if save.max_save_s is not None]
+        largest = [save.max_size_bytes for save in saves if save.max_size_bytes is not None]
+        if slowest and largest:
+            return LastSave(max(slowest), max(largest))
+    return None
 
 
 def _write_run_dir(

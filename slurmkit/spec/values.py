@@ -108,18 +108,18 @@ def affinity_mode(value: Any) -> Any:
 
 def checkpoint_every(value: Any) -> Any:
     """Accept ``true`` for all defaults, ``false`` for none, and how often alone."""
-    if value in (True, "true"):
+    if value is True or value == "true":
         return {}
-    if value in (False, "false"):
+    if value is False or value == "false":
         return None
     return {"every": value} if isinstance(value, (str, int)) else value
 
 
 def resilience_actions(value: Any) -> Any:
     """Accept ``true`` and ``false`` as above, one action, and a list of them in their order."""
-    if value in (True, "true"):
+    if value is True or value == "true":
         return {}
-    if value in (False, "false"):
+    if value is False or value == "false":
         return None
     if isinstance(value, str):
         return {"on_node_failure": value}
