@@ -294,6 +294,27 @@ def local_dir_unknown(subject: Subject) -> Problems:
             return
 
 
+@local(
+    About(
+        "ranks-unwatched",
+        "Something of slurmkit starts each rank, so that hangs and steps are noticed.",
+        "in a pyxis container nothing tells slurmkit of ranks: hangs are not noticed",
+        warning=True,
+    )
+)
+def ranks_unwatched(subject: Subject) -> Problems:
+    """Find jobs whose ranks the agents of the nodes do not hear of."""
+    recovery, container = subject.plan.recovery, subject.plan.container
+    if recovery is None or container is None or container.runtime != "pyxis":
+        return
+    if recovery.hang != "off":
+        yield subject.problem(
+            "resilience",
+            "in a pyxis container nothing tells slurmkit of ranks: hangs are not noticed",
+            "Use runtime: apptainer for that, or write hang: off. Lost nodes are noticed.",
+        )
+
+
 @per_partition(
     About(
         "preempted-without-grace",

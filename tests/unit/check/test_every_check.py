@@ -239,6 +239,9 @@ CASES = {
         },
     ),
     "local-dir-unknown": Case("checkpoint:\n  levels: [nvme, shared] #!\n"),
+    "ranks-unwatched": Case(
+        "resilience: requeue #!\nsoftware: {container: {image: a.sqsh, runtime: pyxis}}\n"
+    ),
     "preempted-without-grace": Case(
         "checkpoint:\n  every: 1h #!\nresources: {partition: batch}\n",
         {
