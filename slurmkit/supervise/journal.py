@@ -52,8 +52,18 @@ class Journal:
         self._thread.start()
 
     def note(self, event: str, attempt: int, **fields: object) -> None:
-        """Write a record soon; may be called in any thread."""
-        self._waiting.put(_Entry(event, attempt, time.time(), fields))
+        """Write a record soon; may be called in any thread.
+
+        Args:
+            event: what has happened now.
+            attempt: in which attempt, from 1.
+            fields: the event's own fields.
+        """
+        self.note_past(event, attempt, time.time(), fields)
+
+    def note_past(self, event: str, attempt: int, at: float, fields: dict[str, object]) -> None:
+        """Write a record of what happened at another moment, in Unix seconds."""
+        self._waiting.put(_Entry(event, attempt, at, fields))
 
     async def flush(self, timeout_s: float = _CLOSE_WITHIN_S) -> bool:
         """Return once all that was noted before is durable; False when that took too long."""

@@ -24,6 +24,7 @@ from slurmkit.supervise.journal import Journal
 from slurmkit.supervise.options import SUMMARY, Options, parse_args
 from slurmkit.supervise.policy_values import Rules
 from slurmkit.supervise.relaunch import can_move, num_nodes
+from slurmkit.supervise.saying import say
 from slurmkit.supervise.successor import CONTINUE_VARIABLE
 from slurmkit.supervise.supervisor import Supervisor
 
@@ -47,7 +48,7 @@ def main(args: list[str]) -> int:
     try:
         past = past_of(read_ledger(run.element(job.array_task).ledger_path))
         if options.remedies and (reason := _nothing_to_do(run, job, past)):
-            sys.stderr.write(f"slurmkit: {reason}\n")
+            say(reason)
             return 0
         ledger = LedgerWriter(
             run.element(job.array_task), new_incarnation(job.job_id, job.restart_count)
@@ -81,7 +82,7 @@ async def _supervise(
     rules = _rules(options, job)
     state = initial_state(rules, past)
     life = Life(options, job, run, past, handed, rules.can_move)
-    return await Supervisor(life, state, partial(Journal, ledger, warn=_warn)).run()
+    return await Supervisor(life, state, partial(Journal, ledger, warn=say)).run()
 
 
 def _rules(options: Options, job: JobContext) -> Rules:
@@ -92,8 +93,3 @@ def _rules(options: Options, job: JobContext) -> Rules:
         max_restarts=options.max_restarts,
         can_move=can_move(options.command, os.environ),
     )
-
-
-def _warn(message: str) -> None:
-    sys.stderr.write(f"slurmkit: {message}\n")
-    sys.stderr.flush()

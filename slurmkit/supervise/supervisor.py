@@ -8,26 +8,22 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from functools import partial
-from types import MappingProxyType
 from typing import Any
 
-from slurmkit.checkpoint.layout import CheckpointDir
 from slurmkit.errors import SlurmkitError
-from slurmkit.hooks.values import EndedJob
 from slurmkit.hostlist import HostlistError, expand
 from slurmkit.rundir.layout import ElementDir
 from slurmkit.rundir.ledger import StaleWriterError
 from slurmkit.rundir.secretfile import read_secrets
-from slurmkit.slurm.control import RunningJob
+from slurmkit.supervise.aftermath import KILL_AFTER_S, Aftermath
 from slurmkit.supervise.attempt import Attempt
-from slurmkit.supervise.boot import Inherited, Life
-from slurmkit.supervise.clockwork import Times, ask_job, ask_times
-from slurmkit.supervise.ending import Fate, ask_states, fate_of, remove_secrets_if_over
-from slurmkit.supervise.exit_hooks import call_exit_hooks, hooks_of_job
+from slurmkit.supervise.boot import Life
+from slurmkit.supervise.chronicle import note_decision, note_start
+from slurmkit.supervise.clockwork import Times, ask_times
+from slurmkit.supervise.closing import call_hooks, remove_secrets
+from slurmkit.supervise.exit_hooks import hooks_of_job
 from slurmkit.supervise.journal import Journal
 from slurmkit.supervise.launching import CHECKPOINT_VARIABLE, LaunchPad, step_name
 from slurmkit.supervise.policy import decide
@@ -36,10 +32,8 @@ from slurmkit.supervise.policy_values import (
     Action,
     Booted,
     Cancel,
-    Cause,
     Checked,
     CheckNodes,
-    Committed,
     Decide,
     DumpStacks,
     Ended,
@@ -58,14 +52,12 @@ from slurmkit.supervise.policy_values import (
     Warned,
 )
 from slurmkit.supervise.record import Recorder
+from slurmkit.supervise.saying import say
 from slurmkit.supervise.slurm_effects import SlurmEffects
-from slurmkit.supervise.verdict import Seen, verdict
 from slurmkit.supervise.watching import Watching
 
 _RELAYED = (signal.SIGUSR1, signal.SIGUSR2)
 _ENDING = (signal.SIGTERM, signal.SIGINT)
-#: A launcher that does not end this long after TERM is killed; Slurm's KillWait is 30 s by default.
-KILL_AFTER_S = 20.0
 # Slurm kills a requeued job's script in less than a second.
 _REQUEUE_S = 60.0
 _PREPARE_AGAIN_S = 2.0
@@ -94,7 +86,7 @@ class Supervisor:
         self._options = life.options
         self._job = job
         self._run_dir = run
-        self._handed = life.handed
+        self._life = life
         self._element: ElementDir = run.element(job.array_task)
         self._state = state
         self._loop = asyncio.get_running_loop()
@@ -106,12 +98,15 @@ class Supervisor:
         self._timers: list[asyncio.TimerHandle] = []
         self._times = Times()
         self._asking: asyncio.Task[Times] | None = None
-        self._warned_by = ""
         self._terminated: signal.Signals | None = None
         self._hooks = hooks_of_job()
         self._secrets = read_secrets(run.path) or {}
-        self._slurm = SlurmEffects(job, _warn)
-        self._pad = LaunchPad(life, self._journal.incarnation, self._hooks, _warn)
+        self._slurm = SlurmEffects(job, say)
+        self._pad = LaunchPad(life, self._journal.incarnation, self._hooks, say)
+        supervised = bool(state.rules.remedies)
+        self._aftermath = Aftermath(
+            job, self._journal, supervised, self._pad.checkpoints, self._post
+        )
         self._watching: Watching | None = None
         self._exit_code: int | None = None
         self._do: dict[type, Callable[[Any], Awaitable[None]]] = {
@@ -173,50 +168,17 @@ class Supervisor:
 
     def _on_stale(self, error: StaleWriterError) -> None:
         """A newer incarnation holds the fence; called in the ledger's thread."""
-        _warn(str(error))
+        say(str(error))
         self._loop.call_soon_threadsafe(self._post, Superseded(error.message))
 
     # -- boot and signals ---------------------------------------------------------------------
 
     def _boot(self) -> None:
         job = self._job
-        nodes = _names(job.nodes)
-        if self._handed is not None:
-            self._note_handed_over(self._handed)
-        self._note(
-            "incarnation_started",
-            job_id=job.job_id,
-            array_task=job.array_task,
-            array_size=job.array_size,
-            restart_count=job.restart_count,
-            nodes=job.nodes,
-            host=job.host,
-            excluded=list(self._state.bad),
-            remedies=list(self._state.rules.remedies),
-        )
+        note_start(self._journal, self._number, self._life, self._state)
         if job.key and (self._state.rules.remedies or CHECKPOINT_VARIABLE in os.environ):
             self._asking = asyncio.ensure_future(asyncio.to_thread(ask_times, job))
-        self._post(Booted(nodes or (job.host,)))
-
-    def _note_handed_over(self, handed: Inherited) -> None:
-        """Write what the supervisor of the job before could not: it died with its node."""
-        state, host, reason = self._state, handed.host, handed.reason
-        note = partial(self._journal.note, attempt=max(1, self._number - 1))
-        note("node_lost", host=host, silent_s=None, why="no agent heard of its supervisor")
-        note("node_excluded", host=host, reason=reason)
-        note("failure", kind="node", key="", host=host, reason=reason, step=None)
-        note(
-            "decision",
-            action="successor",
-            reason=f"{reason}: an agent of another node has submitted this job",
-            nodes=[],
-            excluded=list(state.bad),
-            restarts_left=state.restarts_left,
-            restarts=state.restarts,
-            application_restarts=state.application_restarts,
-        )
-        former, job_id = handed.former, self._job.job_id
-        note("successor_submitted", job_id=job_id, exclude=[host], former=former)
+        self._post(Booted(_names(job.nodes) or (job.host,)))
 
     def _listen(self) -> None:
         """Take over the signals; before the launch, so that none finds the default."""
@@ -229,7 +191,7 @@ class Supervisor:
         name = number.name
         ours = os.environ.get("SLURMKIT_WARNING_SIGNAL", "").removeprefix("SIG")
         if self._state.rules.remedies and ours and name == f"SIG{ours}":
-            self._warned_by = name
+            self._aftermath.warned_by = name
             self._spawn(self._warn_soon())
         else:
             self._relay(number)
@@ -253,6 +215,9 @@ class Supervisor:
         if not self._state.rules.remedies:
             attempt.signal(number)
 
+    async def _conclude_in_time(self, attempt: Attempt) -> None:
+        await self._aftermath.conclude_in_time(attempt, await self._known_times())
+
     async def _known_times(self) -> Times:
         if self._asking is not None:
             self._times = await self._asking
@@ -265,17 +230,18 @@ class Supervisor:
         if not self._job.key:  # no Slurm: there is this host alone, and it is up
             self._post(Checked())
             return
-        self._watching = Watching(
+        watching = Watching(
             self._options, self._element, self._journal, lambda: self._number, self._post
         )
+        self._watching = self._aftermath.watching = watching
         try:
-            await self._watching.start(self._state.allocated)
+            await watching.start(self._state.allocated)
         except OSError as error:
             raise SlurmkitError(
                 f"the agents of the nodes cannot be started: {error}",
                 hint=f"see whether {self._element.path} can be written",
             ) from error
-        self._spawn(self._call_roll(self._watching))
+        self._spawn(self._call_roll(watching))
 
     async def _call_roll(self, watching: Watching) -> None:
         bad = await watching.roll_call()
@@ -287,18 +253,8 @@ class Supervisor:
             self._watching.excluded(action.host)
 
     async def _write_decision(self, action: Decide) -> None:
-        state = action.state
-        _warn(f"{action.choice}: {action.reason}")
-        self._note(
-            "decision",
-            action=action.choice,
-            reason=action.reason,
-            nodes=list(state.nodes),
-            excluded=list(state.bad),
-            restarts_left=state.restarts_left,
-            restarts=state.restarts,
-            application_restarts=state.application_restarts,
-        )
+        say(f"{action.choice}: {action.reason}")
+        note_decision(self._journal, self._number, action)
 
     # -- launching ----------------------------------------------------------------------------
 
@@ -308,7 +264,7 @@ class Supervisor:
         try:
             prepared = await asyncio.to_thread(self._pad.prepare, action.nodes, times, variables)
         except OSError as error:
-            _warn(f"the launch cannot be prepared: {error}")
+            say(f"the launch cannot be prepared: {error}")
             await asyncio.sleep(_PREPARE_AGAIN_S)
             self._post(Ended("transient", f"the launch could not be prepared: {error}", 1))
             return
@@ -318,7 +274,7 @@ class Supervisor:
         attempt = Attempt(prepared.plan, self._job, self._journal, self._recorder, self._on_output)
         self._attempt = attempt
         attempt.begin()
-        self._spawn(self._see_through(attempt, prepared.release))
+        self._spawn(self._aftermath.see_through(attempt, prepared.release))
         if self._terminated:  # it came before there was anything to end
             self._terminate(attempt, self._terminated)
 
@@ -331,97 +287,6 @@ class Supervisor:
         if self._watching:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._watching.output_seen)
-
-    # -- the end of an attempt ----------------------------------------------------------------
-
-    async def _see_through(self, attempt: Attempt, release: Callable[[], None]) -> None:
-        """Wait for an attempt's end, write it down, and tell the policy."""
-        try:
-            await attempt.ended()
-        finally:
-            release()
-        if self._watching:
-            self._watching.end_attempt()
-        if attempt.cancelled:
-            self._note_cancelled(attempt, attempt.cause)
-            await attempt.drained()
-            return
-        await attempt.drained()
-        self._find_commits()
-        fate = await asyncio.to_thread(self._fate, attempt)
-        job = None
-        if self._state.rules.remedies and attempt.code and not fate.state:
-            job = await asyncio.to_thread(ask_job, self._job)
-        ended = await asyncio.to_thread(verdict, attempt, self._seen(fate, job))
-        reason = attempt.conclude(fate, "stopped" if ended.kind == "stopped" else "")
-        if attempt.logs.problem:
-            _warn(f"{attempt.logs.lost_bytes} bytes of logs are lost: {attempt.logs.problem}")
-        if reason:
-            _warn(reason)
-        if self._state.rules.remedies and ended.kind != "done":
-            self._note_failure(ended)
-        self._post(ended)
-
-    def _seen(self, fate: Fate, job: RunningJob | None) -> Seen:
-        watching = self._watching
-        if watching is None:
-            return Seen(fate, job, self._warned_by)
-        return Seen(fate, job, self._warned_by, watching.step, watching.verdicts)
-
-    def _note_cancelled(self, attempt: Attempt, cause: Cause | None) -> None:
-        """We have ended it: why is known, and nobody needs to be asked."""
-        if cause is None:
-            attempt.conclude(Fate(), "stopped")
-            self._post(Ended("stopped", "its time was over", attempt.code))
-            return
-        state = "node_fail" if cause.kind == "node" else "failed"
-        attempt.conclude(Fate(), state, cause.reason)
-        ended = Ended(cause.kind, cause.reason, attempt.code, host=cause.host)
-        self._note_failure(ended)
-        self._post(ended)
-
-    def _note_failure(self, ended: Ended) -> None:
-        self._note(
-            "failure",
-            kind=ended.kind,
-            key=ended.key,
-            host=ended.host,
-            reason=ended.reason,
-            step=self._watching.step if self._watching else None,
-        )
-
-    def _fate(self, attempt: Attempt) -> Fate:
-        """Return what Slurm is doing with the job, when that matters."""
-        if attempt.code == 0 or attempt.concluded:
-            return Fate()
-        return fate_of(ask_states(self._job), attempt.said())
-
-    def _find_commits(self) -> None:
-        """Count a commit that nobody has told of: a rank's last words may be lost."""
-        with contextlib.suppress(OSError):
-            steps = CheckpointDir(self._pad.checkpoints).steps()
-            if steps:
-                self._post(Committed(steps[-1]))
-
-    async def _conclude_in_time(self, attempt: Attempt) -> None:
-        """Write the last records before Slurm's KILL comes, unless the signal was no end."""
-        kill_at = self._loop.time() + KILL_AFTER_S
-        times = await self._known_times()
-        pause_s = times.conclude_after_s
-        while attempt.alive():
-            await asyncio.sleep(min(pause_s, max(0.1, kill_at - self._loop.time())))
-            if not attempt.alive():
-                return
-            if not attempt.concluded:
-                attempt.code = 128 + int(attempt.terminated or signal.SIGTERM)
-                fate = await asyncio.to_thread(self._fate, attempt)
-                if fate.state:
-                    ended = verdict(attempt, Seen(fate))
-                    attempt.conclude(fate)
-                    self._post(ended)
-            if self._loop.time() >= kill_at:
-                attempt.kill()
-                return
 
     # -- acting on a running step -------------------------------------------------------------
 
@@ -443,8 +308,8 @@ class Supervisor:
         self._note("warned", why=action.why, deadline=action.deadline)
         if self._watching:
             self._watching.tell_stop(action.why, action.deadline)
-        if action.relay and self._warned_by:
-            self._relay(signal.Signals[self._warned_by])
+        if action.relay and self._aftermath.warned_by:
+            self._relay(signal.Signals[self._aftermath.warned_by])
         elif self._terminated and self._options.labels != "torchrun":
             self._spawn(self._slurm.pass_on_term(step_name(self._number)))
         if action.deadline is not None and self._state.again:
@@ -458,7 +323,7 @@ class Supervisor:
         workers behind, so under it the ranks are told by their agents alone.
         """
         if self._options.labels == "torchrun":
-            _warn(f"{number.name} is not passed on: torchrun would die of it")
+            say(f"{number.name} is not passed on: torchrun would die of it")
         elif self._attempt is not None:
             self._attempt.signal(number)
 
@@ -474,7 +339,7 @@ class Supervisor:
             self._post(Refused("successor", f"Slurm takes no successor: {error.message}"))
             return
         self._note("successor_submitted", job_id=job_id, exclude=list(action.exclude))
-        _warn(f"job {job_id} goes on with this run")
+        say(f"job {job_id} goes on with this run")
         await self._finish(Finish(EXIT_AGAIN, again=True))
 
     async def _requeue(self, _action: Requeue) -> None:
@@ -490,6 +355,9 @@ class Supervisor:
         await asyncio.sleep(_REQUEUE_S)
         self._exit_code = EXIT_AGAIN
 
+    async def _call_hooks(self, attempt: Attempt, code: int) -> None:
+        await asyncio.to_thread(call_hooks, attempt, self._job, code, self._hooks, say)
+
     async def _finish(self, action: Finish) -> None:
         attempt = self._attempt
         if attempt is not None and attempt.alive():  # concluded early: Slurm is about to kill it
@@ -500,34 +368,13 @@ class Supervisor:
         if action.completed:
             self._note("run_completed")
         if not self._journal.stale:
-            if not action.again:
-                await asyncio.to_thread(self._remove_secrets)
+            if not action.again and await asyncio.to_thread(
+                remove_secrets, self._run_dir, self._job, say
+            ):
+                self._note("secrets_removed")
             if attempt is not None:
                 await self._call_hooks(attempt, action.code)
         self._exit_code = action.code
-
-    def _remove_secrets(self) -> None:
-        try:
-            if remove_secrets_if_over(self._run_dir, self._job):
-                self._note("secrets_removed")
-        except SlurmkitError as error:
-            _warn(str(error))
-
-    async def _call_hooks(self, attempt: Attempt, code: int) -> None:
-        if not self._hooks:
-            return
-        exits = attempt.recorder.exits
-        ended = EndedJob(
-            job_id=self._job.job_id,
-            attempt=attempt.plan.number,
-            exit_code=code,
-            nodes=self._job.nodes,
-            host=self._job.host,
-            num_failed_tasks=len(exits) + attempt.recorder.num_omitted,
-            run_dir=str(self._run_dir.path),
-            environment=MappingProxyType(dict(os.environ)),
-        )
-        await asyncio.to_thread(call_exit_hooks, ended, exits, self._hooks, _warn)
 
 
 def _names(hostlist: str) -> tuple[str, ...]:
@@ -535,9 +382,3 @@ def _names(hostlist: str) -> tuple[str, ...]:
         return tuple(expand(hostlist))
     except HostlistError:
         return ()
-
-
-def _warn(message: str) -> None:
-    with contextlib.suppress(OSError):
-        sys.stderr.write(f"slurmkit: {message}\n")
-        sys.stderr.flush()

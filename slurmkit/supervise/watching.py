@@ -46,6 +46,7 @@ class Watching:
         post: Callable[[Event], None],
     ) -> None:
         self.step: int | None = None
+        self.committed: set[int] = set()
         self.verdicts: dict[str, tuple[Verdict, ...]] = {}
         self._journal = journal
         self._number = attempt
@@ -175,6 +176,7 @@ class Watching:
         self._note("progress", step=self.step, epoch=self._epoch)
 
     def _committed(self, event: seen.Committed) -> None:
+        self.committed.add(event.step)
         self._note(
             "checkpoint_committed",
             step=event.step,

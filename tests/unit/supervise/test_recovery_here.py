@@ -104,16 +104,21 @@ def test_faults_without_a_checkpoint_use_the_budget_up(start: Start, tmp_path: P
 
 def test_a_commit_on_disk_refills_the_budget(start: Start, tmp_path: Path) -> None:
     """Also when no agent has told of it."""
+    fields = '"size_bytes": 4, "incarnation": "i", "world_size": 2, "save_s": 0.5, "time": 1.0'
+    (tmp_path / "manifest").write_text(f'{{"step": ATTEMPT, "attempt": ATTEMPT, {fields}}}')
     script = """
     [ $SLURMKIT_ATTEMPT = 6 ] && exit 0
     step=$SLURMKIT_CHECKPOINT_DIR/step-000000000$SLURMKIT_ATTEMPT
-    mkdir -p $step; echo '{}' > $step/manifest.json
+    mkdir -p $step; a=$SLURMKIT_ATTEMPT
+    sed "s/ATTEMPT/$a/g" $SLURMKIT_RUN_DIR/manifest > $step/manifest.json
     echo "srun: error: n1: task 1: Killed"; exit 137
     """
     process = start(script, "--max-restarts", "1", SLURMKIT_CHECKPOINT_DIR="ckpt")
     process.communicate(timeout=60)
     assert process.returncode == 0
     assert _decisions(tmp_path) == [*["relaunch"] * 5, "done"]
+    commits = [r.fields["step"] for r in _records(tmp_path) if r.event == "checkpoint_committed"]
+    assert commits == [1, 2, 3, 4, 5]
 
 
 def test_a_late_start_of_a_complete_run_ends_at_once(start: Start, tmp_path: Path) -> None:
