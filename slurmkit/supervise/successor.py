@@ -89,6 +89,7 @@ def submit(
         known = _submit(run, former, sorted(set(exclude)), environ)
         atomic_write(claim, json.dumps({"job_id": known, "host": os.uname().nodename}) + "\n")
         _note_in_index(run, known)
+        _redirect(former, known, environ)
     if cancel_former:
         _cancel(former.key, environ)
     return known
@@ -186,6 +187,14 @@ def _note_in_index(run: RunDir, job_id: str) -> None:
     with contextlib.suppress(OSError):
         (run.run_root / INDEX_NAME).mkdir(exist_ok=True)
         index_path(run.run_root, job_id).write_text(f"{run.path}\n", encoding="utf-8")
+
+
+def _redirect(former: Predecessor, job_id: str, environ: Mapping[str, str] | None) -> None:
+    """Let jobs that wait for this run wait for its new job, before the old one ends as failed."""
+    from slurmkit.slurm.dependants import redirect  # noqa: PLC0415
+
+    with contextlib.suppress(SlurmkitError):  # the run matters more than who waits for it
+        redirect(former.key, job_id, environ)
 
 
 def _cancel(key: str, environ: Mapping[str, str] | None) -> None:
