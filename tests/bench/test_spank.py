@@ -4,6 +4,7 @@ import os
 import shutil
 import statistics
 import subprocess
+import time
 from collections.abc import Callable
 from importlib import util
 from pathlib import Path
@@ -93,6 +94,37 @@ def test_srun_with_both_plugins(tmp_path: Path, figure: Callable[[str, str, str]
         f"srun -n2 true with both plugins / without ({rival_ms:.0f} ms)",
         f"{added_ms:+.1f} ms, {ratio:.3f} x",
         "at most 5 ms more",
+    )
+
+
+def test_a_rank_killed_in_task_init(
+    tmp_path: Path, figure: Callable[[str, str, str], None]
+) -> None:
+    """From the kill -9 of one of four ranks until srun has ended, and with it all others."""
+    if os.geteuid() != 0:
+        pytest.skip("a sandbox cluster needs root")
+    try:
+        cluster = Sandbox.up(f"bench-kill-{os.getpid()}", nodes=1, gpus=0, cpus=8)
+    except SlurmkitError as error:
+        pytest.skip(f"no sandbox cluster on this machine: {error.message}")
+    with cluster:
+        include = _HELP.headers(None, tmp_path).include_dir
+        plugin, stamp = cluster.shared_dir / "fail.so", cluster.shared_dir / "killed"
+        source = shipped_dir("plugins") / "spank/tests/fail.c"
+        command = ["cc", "-std=gnu11", "-shared", "-fPIC", "-isystem", include]
+        subprocess.run([*command, "-o", plugin, source], check=True, timeout=60)
+        _HELP.load(cluster, f"optional {plugin} kill={stamp}")
+        times = []
+        for _ in range(15):
+            done = cluster.exec(
+                "login", ["srun", "--ntasks=4", "--kill-on-bad-exit=1", "sleep", "30"], timeout=60
+            )
+            assert done.returncode != 0
+            times.append(time.time() - float(stamp.read_text()))
+    figure(
+        "rank killed in task_init: until srun and all ranks have ended",
+        f"{statistics.median(times):.2f} s (slowest of 15: {max(times):.2f} s)",
+        "1 s",
     )
 
 

@@ -40,6 +40,8 @@ TABLE = {
 }
 _LATE = ("init", "user_init", "task_post_fork")
 TABLE["24.11"] = TABLE["22.05"] | dict.fromkeys(_LATE, ((1, False), (HELD, False, True)))
+TABLE["26.05"] = TABLE["24.11"]
+RELEASES = ["host", *(pytest.param(name, marks=pytest.mark.long) for name in ("trixie", "forky"))]
 HOOKS = tuple(TABLE["22.05"])
 
 
@@ -104,7 +106,7 @@ class Place:
         return mark
 
 
-@pytest.fixture(scope="module", params=["host", pytest.param("trixie", marks=pytest.mark.long)])
+@pytest.fixture(scope="module", params=RELEASES)
 def failing(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
