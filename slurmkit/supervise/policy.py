@@ -195,9 +195,10 @@ def _ended(state: State, event: Ended) -> Result:
     if cause is not None:
         event = Ended(cause.kind, cause.reason, event.code, host=cause.host)
     if state.again or event.kind in ("preempted", "timeout"):
-        return _hand_over(state, event.reason or state.stopping)
+        why = f"{state.stopping} has come" if state.again else event.reason
+        return _hand_over(state, why)
     if state.stopping or event.kind == "stopped":
-        reason = "it was asked to stop and did; submit the run again to go on"
+        reason = "it was asked to stop and did; `slurmkit resume` lets it go on"
         return _finish(state, "stop", reason, Finish(EXIT_AGAIN))
     return _failed(state, event)
 
