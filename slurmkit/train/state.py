@@ -100,6 +100,9 @@ class TrainState:
         while (epochs is None or self.epoch < epochs) and (steps is None or self.step < steps):
             if hasattr(loader, "set_epoch"):
                 loader.set_epoch(self.epoch)
+            if isinstance(loader, ResumableLoader) and loader.at_end:  # saved after its last batch
+                self.epoch += 1
+                continue
             iterator = iter(loader)  # may draw random numbers: restore them after this
             if self._random is not None:
                 self._content.restore_random(self._random)
@@ -132,6 +135,7 @@ class TrainState:
     def _restore(self, checkpointer: TensorCheckpointer) -> Manifest | None:
         present = self._present()
         while (manifest := checkpointer.newest()) is not None:
+            self._tell_salvaged(checkpointer.salvaged)
             try:
                 loaded = checkpointer.load(manifest.step, self._content.template())
             except CorruptCheckpointError as error:  # is in quarantine now
@@ -151,6 +155,12 @@ class TrainState:
         """Return the steps that are there, as rank 0 sees them; for what is said of quarantine."""
         means = self._means
         return set(means.checkpointer.store.dir.steps()) if means.rank == 0 else set()
+
+    def _tell_salvaged(self, manifest: Manifest | None) -> None:
+        if manifest is not None:
+            size_bytes, save_s = manifest.size_bytes, manifest.save_s
+            values = {"size_bytes": size_bytes, "save_s": save_s, "stall_s": 0.0}
+            self._means.progress.tell("committed", step=manifest.step, **values)
 
     def _tell_quarantined(self, step: int, why: str) -> None:
         if self._means.rank == 0:

@@ -57,6 +57,8 @@ class TensorCheckpointer:
             place = {"rank": self._ranks.rank, "world_size": self._ranks.world_size}
             store = LeveledStore.before(store, local_dir, partner=partner, **place)
         self.store = store
+        #: What the last `newest` brought into the store from the nodes; on rank 0 only.
+        self.salvaged: Manifest | None = None
         self._place = Place(self._ranks.rank, self._ranks.world_size, timeout_s)
         self._planner = Planner(self._ranks)
         self._flights = Flights(store, self._place) if asynchronous else None
@@ -182,6 +184,7 @@ class TensorCheckpointer:
         Raises:
             SpoiledStateError: there is none, and a failed `load` has filled the state with parts.
         """
+        self.salvaged = None
         if isinstance(self.store, LeveledStore):
             self._salvage(self.store)
         while True:
@@ -208,7 +211,7 @@ class TensorCheckpointer:
             return self._ranks.from_first(self._ranks.gather(value) or [])
 
         try:
-            store.salvage(gather)
+            self.salvaged = store.salvage(gather)
         except CheckpointError as error:  # on rank 0: there are older steps
             _log.warning("a save that reached only the nodes is lost: %s", error.message)
 
