@@ -15,7 +15,7 @@ from slurmkit.supervise import agent_orphan as orphan
 from slurmkit.supervise.agent_child import Child, reap
 from slurmkit.supervise.agent_link import UP, Link
 from slurmkit.supervise.agent_place import socket_path
-from slurmkit.supervise.agent_ranks import RankServer
+from slurmkit.supervise.agent_ranks import AnotherAgentError, RankServer
 from slurmkit.supervise.agent_wire import Control, Message, read_control
 
 USAGE = """\
@@ -26,6 +26,7 @@ starts one on each node of a job; nobody else has to.
 """
 
 _IGNORED = (signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2)
+_WAIT_FOR_PLACE_S = 3.0
 _LEFT_ALONE_S = 2.0  # without an answer for this long, it looks at the shared folder
 _SUBMIT_WITHIN_S = 120.0
 _PREFLIGHT_WITHIN_S = {"quick": 10.0, "full": 300.0}
@@ -99,7 +100,9 @@ class Agent:
             signal.signal(number, self._on_term)
         self._watch(reading, lambda: _empty(reading))
         try:
-            self._ranks.open()
+            self._open_when_free()
+        except AnotherAgentError:
+            return 0
         except OSError as error:
             raise SlurmkitError(
                 f"{self._host}: no socket for ranks in {self._ranks.path.parent}: {error.strerror}"
@@ -115,6 +118,19 @@ class Agent:
             self._link.close()
             self._ranks.close()
         return 0
+
+    def _open_when_free(self) -> None:
+        """Take the place of an agent that is about to end; beside one that stays, be none."""
+        deadline = time.monotonic() + _WAIT_FOR_PLACE_S
+        while True:
+            try:
+                self._ranks.open()
+            except AnotherAgentError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
 
     def _turn(self) -> None:
         """Wait for something, and do what there is to do."""
@@ -200,15 +216,21 @@ class Agent:
     def _look_after_supervisor(self, now: float) -> None:
         """End, or succeed it, when it has gone for good."""
         silent_s = now - self._link.heard
-        if self._link.state == UP and silent_s < self._control.patience_s:
+        if self._link.state == UP and silent_s < self._control.patience_s / 2:
             return
         if self._terminated and self._link.state != UP:
             self._ended = True
             return
+        if self._link.state == UP and silent_s > self._control.patience_s / 2:
+            self._link.fail(now)  # does its host still take a connection?
         if silent_s < _LEFT_ALONE_S or not self._orphan.due(now) or self._succeeding:
             return
         signs = orphan.look(self._path, self._control.incarnation)
-        decision = self._orphan.judge(now, silent_s, signs, terminated=self._terminated)
+        # A process that is stopped still has its connections taken, by the kernel.
+        stopped = now - self._link.accepted < silent_s
+        decision = self._orphan.judge(
+            now, silent_s, signs, terminated=self._terminated, stopped=stopped
+        )
         if decision == orphan.SUCCEED and orphan.claim(
             self._path, self._control.incarnation, self._host
         ):

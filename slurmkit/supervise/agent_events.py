@@ -99,7 +99,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Phase:
-    """The first rank of a node has changed what it does: load, run, save or stopping."""
+    """All ranks of a node load, run, save or stop now; ``rank`` is the last to say so."""
 
     phase: str
     rank: int

@@ -50,6 +50,7 @@ class Link:
     def __init__(self, control: Control, host: str, listener: Listener, now: float) -> None:
         self.state = DOWN
         self.heard = now  # when anything last came from the supervisor
+        self.accepted = -1e9  # when the kernel of its host last took a connection
         self.sock: socket.socket | None = None
         self._control = control
         self._host = host
@@ -112,6 +113,7 @@ class Link:
                 self.fail(now)
                 return
             self.state = PROVING
+            self.accepted = now
         if self._unsent:
             self._flush()
         try:

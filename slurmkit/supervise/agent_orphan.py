@@ -16,6 +16,7 @@ from slurmkit.supervise.agent_wire import Control
 
 STAY, END, SUCCEED = "stay", "end", "succeed"
 _LOOK_S = 1.0
+_STOPPED_FACTOR = 10.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,9 @@ class Orphan:
         """Whether it is time to look at the shared folder."""
         return now >= self._next_look
 
-    def judge(self, now: float, silent_s: float, signs: Signs, *, terminated: bool) -> str:
+    def judge(
+        self, now: float, silent_s: float, signs: Signs, *, terminated: bool, stopped: bool = False
+    ) -> str:
         """Return stay, end or succeed.
 
         Args:
@@ -83,6 +86,8 @@ class Orphan:
             signs: what the shared folder shows.
             terminated: whether Slurm has told this agent to end: it ends the job or the step then,
                 and nobody should bring it back.
+            stopped: whether the supervisor's host took a connection since it is silent: then its
+                process is there, only stopped or starved, and is waited for longer.
         """
         self._next_look = now + _LOOK_S
         if signs.beacon != self._beacon:
@@ -90,7 +95,8 @@ class Orphan:
             self._moved = now
         if signs.ended or signs.replaced:
             return END
-        if silent_s < self._patience_s or now - self._moved < self._patience_s:
+        patience_s = self._patience_s * (_STOPPED_FACTOR if stopped else 1.0)
+        if silent_s < patience_s or now - self._moved < patience_s:
             return STAY
         return SUCCEED if self._successor and not terminated else END
 

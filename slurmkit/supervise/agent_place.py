@@ -44,10 +44,12 @@ def private_folder(path: Path) -> None:
         path.chmod(0o700)
 
 
-def sweep(folder: Path) -> list[str]:
-    """Remove sockets that nobody listens on any more; return their names."""
+def sweep(folder: Path, keep: str = "") -> list[str]:
+    """Remove sockets that nobody listens on any more, but ``keep``; return their names."""
     gone = []
     for path in folder.iterdir():
+        if path.name == keep:
+            continue
         with contextlib.suppress(OSError):
             if stat.S_ISSOCK(path.lstat().st_mode) and not listened_to(path):
                 path.unlink()

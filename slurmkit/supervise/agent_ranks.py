@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slurmkit.supervise.agent_place import private_folder, sweep
+from slurmkit.errors import SlurmkitError
+from slurmkit.supervise.agent_place import listened_to, private_folder, sweep
 from slurmkit.supervise.agent_wire import Message
+from slurmkit.supervise.progress import PhaseBoard
 
 MAX_PACKET_BYTES = 1 << 15
 _MAX_PACKETS_AT_ONCE = 64
@@ -23,6 +25,10 @@ _PASSED_ON = frozenset(
     {"session", "phase", "committed", "save_failed", "quarantined", "ending", "task"}
 )
 _CREDENTIALS = struct.Struct("3i")
+
+
+class AnotherAgentError(SlurmkitError):
+    """An agent of the same job is on this node already, and lives."""
 
 
 @dataclass
@@ -84,6 +90,8 @@ class RankServer:
     _connections: dict[int, Connection] = field(default_factory=dict)
     _processes: dict[int, Process] = field(default_factory=dict)
     _steps: dict[int, _Steps] = field(default_factory=dict)
+    _phases: PhaseBoard = field(default_factory=PhaseBoard)
+    _said_phase: str = ""
     fresh: bool = False
 
     def open(self) -> None:
@@ -91,10 +99,13 @@ class RankServer:
 
         Raises:
             SlurmkitError: the folder is not our own.
+            AnotherAgentError: the place is taken.
             OSError: the socket cannot be made.
         """
         private_folder(self.path.parent)
-        sweep(self.path.parent)
+        if listened_to(self.path):
+            raise AnotherAgentError(f"another agent listens on {self.path}")
+        sweep(self.path.parent, keep=self.path.name)
         kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         self._door = socket.socket(socket.AF_UNIX, kind)
         # Short: the limit of a socket's path is 107 bytes.
@@ -130,6 +141,8 @@ class RankServer:
             self.attempt = number
             self.standing = None
             self._steps.clear()
+            self._phases.clear()
+            self._said_phase = ""
 
     def pass_to_ranks(self, message: Message) -> None:
         """Send a message to every rank that has a Session here."""
@@ -238,25 +251,38 @@ class RankServer:
             if self.standing is not None:
                 with contextlib.suppress(OSError):
                     connection.sock.send(json.dumps(self.standing).encode())
+            self._phases.join(rank)
+        if kind == "phase" and not self._new_phase(rank, message):
+            return
         if kind in _PASSED_ON:
             self.tell({**message, "pid": connection.pid, "attempt": process.attempt})
 
     def _process(self, connection: Connection, rank: int | None, message: Message) -> Process:
         """Return the process behind a connection; from its first packet on its life is watched."""
+        attempt = message.get("attempt")
         process = self._processes.get(connection.pid)
         if process is None:
-            attempt = message.get("attempt")
             if attempt is None:
                 attempt = _attempt_of(connection.pid)
             process = Process(connection.pid, rank, None if attempt is None else int(attempt))
             self._add(process)
             if message.get("type") == "task":
                 self._write_down(process)
-        elif process.rank is None:
+        elif isinstance(attempt, int):
+            process.attempt = attempt
+        if process.rank is None:
             process.rank = rank
         if process.attempt is not None and process.attempt > (self.attempt or 0):
             self.begin_attempt(process.attempt)
         return process
+
+    def _new_phase(self, rank: int | None, message: Message) -> bool:
+        """Whether the ranks here together do something else now; the message then says what."""
+        self._phases.enter(rank, str(message.get("phase")))
+        if self._phases.phase == self._said_phase:
+            return False
+        message["phase"] = self._said_phase = self._phases.phase
+        return True
 
     def _read_step(self, connection: Connection) -> None:
         packet, connection.last_step = connection.last_step, b""
@@ -290,6 +316,7 @@ class RankServer:
     def _gone(self, process: Process) -> None:
         if self._processes.pop(process.pid, None) is None:
             return
+        self._phases.leave(process.rank)
         if process.pidfd >= 0:
             self.unwatch(process.pidfd)
             os.close(process.pidfd)

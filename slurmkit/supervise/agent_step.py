@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from slurmkit.hostlist import compress
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # A step that ends this soon never ran: srun refused all of it because of one node.
 _REFUSED_WITHIN_S = 5.0
+# An agent whose connection was cut comes back by itself in less than this.
+_RECONNECT_S = 1.0
 _RETRY_S = (0.2, 1.0, 2.0, 5.0, 10.0)
 # Options of the job's own launch that Slurm hands on by the environment (srun(1), INPUT ENVIRONMENT
 # VARIABLES): an agent wants no GPU, no memory and no binding.
@@ -120,7 +123,8 @@ class AgentStep:
             self._running.append(_Launch(self._start(nodes), nodes, now))
 
     def agent_ended(self, node: str) -> None:
-        """The agent of a node has ended while its step goes on: do not count on that step."""
+        """The agent of a node has gone while its step goes on: soon, do not count on that step."""
+        self._not_before[node] = time.monotonic() + _RECONNECT_S
         for launch in self._running:
             if node in launch.nodes:
                 launch.nodes = tuple(name for name in launch.nodes if name != node)

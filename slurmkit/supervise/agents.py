@@ -35,7 +35,7 @@ from slurmkit.supervise.agent_wire import (
     write_control,
 )
 from slurmkit.supervise.hang import HangDetector, settings_of
-from slurmkit.supervise.progress import ProgressBoard
+from slurmkit.supervise.progress import PhaseBoard, ProgressBoard
 
 _BEACON_S = 1.0
 #: Looks per heartbeat: a loss is seen this part of a heartbeat late at most.
@@ -104,6 +104,7 @@ class Agents:
         self._nodes: dict[str, NodeState] = {}
         self._forgotten: set[str] = set()
         self._board = ProgressBoard()
+        self._phases = PhaseBoard()
         self._hang = HangDetector(settings_of(self.settings.hang))
         self._patience = Patience(
             silent_s=MISSED * heartbeat_s,
@@ -184,6 +185,7 @@ class Agents:
             self._forgotten.add(node)
             self._nodes.pop(node, None)
             self._board.forget(node)
+            self._phases.leave(node)
             self._step.unwant(node)
             self._server.send([node], {"type": "end"})
             self._server.drop(node)
@@ -218,6 +220,7 @@ class Agents:
         self._attempt = number
         self._standing = None
         self._board.clear()
+        self._phases.clear()
         self._hang.begin(self._clock.time)
         self._server.send(hosts or None, {"type": "attempt", "attempt": number})
 
@@ -300,9 +303,10 @@ class Agents:
         now = self._clock.time
         kind = message.get("type")
         if kind == "session":
+            self._phases.join(host)
             self._hang.session(now)
-        elif kind == "phase":
-            self._hang.phase(now, str(message.get("phase")))
+        elif kind == "phase" and self._phases.enter(host, str(message.get("phase"))):
+            self._hang.phase(now, self._phases.phase)
         event = event_of(host, message)
         if event is not None:
             self._on_event(event)
@@ -362,6 +366,7 @@ class Agents:
             node.lost, node.connected = True, False
             self._server.drop(host)
             self._board.forget(host)
+            self._phases.leave(host)
             self._step.unwant(host)
             for dump in self._dumps.values():
                 dump.answered(host)

@@ -111,6 +111,8 @@ class HangDetector:
     def phase(self, now: float, phase: str) -> None:
         """Ranks now load, run, save or stop."""
         self._reports = True
+        if phase == "run" and self._step is None:
+            phase = "start"  # until the first step: it compiles, and reads its data
         if self._phase == "save" and phase != "save":
             self._longest_save_s = max(self._longest_save_s, now - self._phase_since)
         if phase != self._phase:
