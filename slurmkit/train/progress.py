@@ -7,11 +7,15 @@ fit into the socket's buffer is dropped, and training goes on without an agent.
 import json
 import socket
 import time
+from collections import deque
 from typing import Any
 
-_RETRY_S = 5.0
+_RETRY_S = 1.0
 _STEP_EVERY_S = 0.25
 _MAX_BYTES = 32 * 1024
+# Said once and counted by the supervisor: kept while an agent is started anew.
+_KEPT = frozenset({"committed", "save_failed", "quarantined", "ending"})
+_MAX_KEPT = 64
 
 
 class Progress:
@@ -29,6 +33,7 @@ class Progress:
         self._retry_at = 0.0
         self._step_at = 0.0
         self._hello: dict[str, Any] | None = None
+        self._kept: deque[dict[str, Any]] = deque(maxlen=_MAX_KEPT)
 
     def session(self, **values: Any) -> None:
         """Say that a session is here; said again to an agent that was started anew."""
@@ -40,8 +45,17 @@ class Progress:
 
     def tell(self, type_: str, **values: Any) -> None:
         """Send one message."""
-        if self._path is not None and (self._socket is not None or self._connect()):
-            self._send({"type": type_, "rank": self._rank, **values})
+        if self._path is None:
+            return
+        message = {"type": type_, "rank": self._rank, **values}
+        if type_ in _KEPT:
+            self._kept.append(message)
+        if self._socket is None and not self._connect():
+            return
+        while self._kept and self._send(self._kept[0]):
+            self._kept.popleft()
+        if type_ not in _KEPT:
+            self._send(message)
 
     def step_due(self, now: float) -> bool:
         """Whether the agent should hear of a step; at most four times a second."""
@@ -93,11 +107,15 @@ class Progress:
             self._send(self._hello)
         return True
 
-    def _send(self, message: dict[str, Any]) -> None:
-        assert self._socket is not None
+    def _send(self, message: dict[str, Any]) -> bool:
+        """Send it if there is room; return whether it was sent."""
+        if self._socket is None:
+            return False
         try:
             self._socket.send(json.dumps(message).encode()[:_MAX_BYTES])
         except BlockingIOError:
-            pass  # the agent is behind; the next message tells more than this one
+            return False  # the agent is behind; the next message tells more than this one
         except OSError:
             self.close()
+            return False
+        return True
