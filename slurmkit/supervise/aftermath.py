@@ -5,10 +5,10 @@ import contextlib
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slurmkit.checkpoint.errors import CheckpointError
 from slurmkit.checkpoint.layout import CheckpointDir, StepSummary
-from slurmkit.slurm.control import RunningJob
 from slurmkit.supervise.attempt import Attempt
 from slurmkit.supervise.chronicle import note_unheard_commit
 from slurmkit.supervise.clockwork import Times, ask_job
@@ -18,7 +18,10 @@ from slurmkit.supervise.journal import Journal
 from slurmkit.supervise.policy_values import Cause, Committed, Ended, Event
 from slurmkit.supervise.saying import say
 from slurmkit.supervise.verdict import Seen, verdict
-from slurmkit.supervise.watching import Watching
+
+if TYPE_CHECKING:  # only jobs that somebody watches need them
+    from slurmkit.slurm.control import RunningJob
+    from slurmkit.supervise.watching import Watching
 
 #: A launcher that does not end this long after TERM is killed; Slurm's KillWait is 30 s by default.
 KILL_AFTER_S = 20.0
@@ -112,7 +115,7 @@ class Aftermath:
             )
         self._post(ended)
 
-    def _seen(self, fate: Fate, job: RunningJob | None) -> Seen:
+    def _seen(self, fate: Fate, job: "RunningJob | None") -> Seen:
         watching = self.watching
         if watching is None:
             return Seen(fate, job, self.warned_by)

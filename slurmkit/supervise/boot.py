@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from slurmkit.rundir.layout import ElementDir, RunDir
 from slurmkit.rundir.ledger import Record
 from slurmkit.supervise.context import JobContext
 from slurmkit.supervise.options import Options
-from slurmkit.supervise.policy_values import Rules, State
+from slurmkit.supervise.policy_values import HandOver, Rules, State
 
 #: Failures that say how often hardware breaks; a bug of the program does not.
 _BREAKS = frozenset({"node", "transient", "hang"})
@@ -148,12 +149,14 @@ class Inherited:
     Attributes:
         former: the job whose supervisor died.
         host: the node that it died with.
-        reason: why this job was submitted, in a sentence.
+        reason: why this job goes on, in a sentence.
+        way: whether it was submitted as a successor, or the same job was started again.
     """
 
     former: str
     host: str
     reason: str
+    way: HandOver = "successor"
 
 
 @dataclass(frozen=True)
@@ -180,12 +183,17 @@ class Life:
 def inherited(job_id: str, past: Past, element: ElementDir) -> Inherited | None:
     """Return the hand-over to this job that the ledger does not know of; None for none."""
     former = past.last_incarnation.partition(".")[0]
-    if not former or former == job_id or former in past.handed_over:
-        return None
-    if claims(element).get(former) != job_id:
-        return None
     reason = f"{past.last_host} died, and the supervisor of job {former} with it"
+    if former == job_id and requeued_path(element, past.last_incarnation).exists():
+        return Inherited(former, past.last_host, reason, "requeue")
+    if not former or former in past.handed_over or claims(element).get(former) != job_id:
+        return None
     return Inherited(former, past.last_host, reason)
+
+
+def requeued_path(element: ElementDir, incarnation: str) -> Path:
+    """Return what an agent leaves that has requeued a job because its supervisor was dead."""
+    return element.path / "control" / f"requeued-{incarnation}"
 
 
 def after_hand_over(past: Past, handed: Inherited | None) -> Past:

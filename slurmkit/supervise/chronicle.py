@@ -57,8 +57,12 @@ def _note_handed_over(
     journal.note("node_lost", attempt, host=host, silent_s=None, why=why)
     journal.note("node_excluded", attempt, host=host, reason=reason)
     journal.note("failure", attempt, kind="node", key="", host=host, reason=reason, step=None)
-    words = f"{reason}: an agent of another node has submitted this job"
-    note_decision(journal, attempt, Decide("successor", words, state))
+    done = "submitted this job" if handed.way == "successor" else "requeued it"
+    words = f"{reason}: an agent of another node has {done}"
+    note_decision(journal, attempt, Decide(handed.way, words, state))
+    if handed.way == "requeue":
+        journal.note("requeued", attempt)
+        return
     journal.note(
         "successor_submitted", attempt, job_id=job_id, exclude=[host], former=handed.former
     )

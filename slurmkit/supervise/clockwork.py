@@ -2,10 +2,13 @@
 
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from slurmkit.errors import SlurmError
-from slurmkit.slurm.control import JobControl, RunningJob
 from slurmkit.supervise.context import JobContext
+
+if TYPE_CHECKING:
+    from slurmkit.slurm.control import RunningJob
 
 _DEFAULT_GRACE_S = 30.0  # slurm.conf(5), KillWait
 # The supervisor's own part of the grace: what must be durable is written then.
@@ -39,6 +42,8 @@ def ask_times(job: JobContext) -> Times:
     """Return the job's times; what Slurm does not say is None."""
     if not job.key:
         return Times()
+    from slurmkit.slurm.control import JobControl  # noqa: PLC0415 (some jobs never ask)
+
     control = JobControl()
     try:
         running = control.running_job(job.key)
@@ -47,10 +52,12 @@ def ask_times(job: JobContext) -> Times:
         return Times()
 
 
-def ask_job(job: JobContext) -> RunningJob | None:
+def ask_job(job: JobContext) -> "RunningJob | None":
     """Return what Slurm says of the job now; None when it does not answer."""
     if not job.key:
         return None
+    from slurmkit.slurm.control import JobControl  # noqa: PLC0415 (some jobs never ask)
+
     try:
         return JobControl(timeout_s=5.0).running_job(job.key)
     except SlurmError:

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 from slurmkit.hostlist import HostlistError, expand
 
+#: Tells a successor's supervisor which run to go on with, where the script derives it from the job.
+CONTINUE_VARIABLE = "SLURMKIT_CONTINUE"
+#: Tells one how many elements the array had, of which it is one.
+ARRAY_SIZE_VARIABLE = "SLURMKIT_ARRAY_SIZE"
+
 
 @dataclass(frozen=True)
 class JobContext:
@@ -40,11 +45,17 @@ def job_context(env: Mapping[str, str]) -> JobContext:
         job_id=job_id or "local",
         key=job_id if task is None else f"{array_job_id}_{task}",
         array_task=task,
-        array_size=(_number(env.get("SLURM_ARRAY_TASK_COUNT")) or 0) if task is not None else 0,
+        array_size=_array_size(env) if task is not None else 0,
         restart_count=_number(env.get("SLURM_RESTART_COUNT")) or 0,
         nodes=env.get("SLURM_JOB_NODELIST") or host,
         host=host,
     )
+
+
+def _array_size(env: Mapping[str, str]) -> int:
+    """Return how many elements the array has; a successor of one of them is an array of one."""
+    given = _number(env.get(ARRAY_SIZE_VARIABLE))
+    return given or _number(env.get("SLURM_ARRAY_TASK_COUNT")) or 0
 
 
 def step_hosts(command: Sequence[str], job: JobContext) -> list[str]:

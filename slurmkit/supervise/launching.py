@@ -17,9 +17,8 @@ from slurmkit.rundir.layout import ElementDir
 from slurmkit.supervise.attempt import Plan, attempt_environment
 from slurmkit.supervise.boot import Life
 from slurmkit.supervise.clockwork import Times
-from slurmkit.supervise.context import step_hosts
+from slurmkit.supervise.context import CONTINUE_VARIABLE, step_hosts
 from slurmkit.supervise.relaunch import on_nodes
-from slurmkit.supervise.successor import CONTINUE_VARIABLE
 
 CHECKPOINT_VARIABLE = "SLURMKIT_CHECKPOINT_DIR"
 

@@ -19,13 +19,12 @@ from slurmkit.supervise.boot import (
     past_of,
     successor_of,
 )
-from slurmkit.supervise.context import JobContext, job_context, step_hosts
+from slurmkit.supervise.context import CONTINUE_VARIABLE, JobContext, job_context, step_hosts
 from slurmkit.supervise.journal import Journal
 from slurmkit.supervise.options import SUMMARY, Options, parse_args
 from slurmkit.supervise.policy_values import Rules
 from slurmkit.supervise.relaunch import can_move, num_nodes
 from slurmkit.supervise.saying import say
-from slurmkit.supervise.successor import CONTINUE_VARIABLE
 from slurmkit.supervise.supervisor import Supervisor
 
 

@@ -8,16 +8,15 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from slurmkit.errors import SlurmError, SlurmUnreachableError
 from slurmkit.rundir.layout import RunDir
-from slurmkit.slurm.control import JobControl
-from slurmkit.slurm.runner import SlurmTimeoutError
-from slurmkit.slurm.states import JobState
-from slurmkit.supervise import successor
 from slurmkit.supervise.clockwork import ask_job
 from slurmkit.supervise.context import JobContext
+
+if TYPE_CHECKING:  # few jobs need them
+    from slurmkit.slurm.control import JobControl
 
 _RETRY_S = 1.0
 _SCANCEL_S = 3.0
@@ -45,9 +44,11 @@ class SlurmEffects:
         """
         if not self._job.key:
             return
+        from slurmkit.slurm.runner import SlurmTimeoutError  # noqa: PLC0415
+
         while True:
             try:
-                await asyncio.to_thread(self._on_steps, name, JobControl.cancel_step)
+                await asyncio.to_thread(self._on_steps, name, _cancel_step)
             except SlurmTimeoutError as error:
                 self._warn(f"the step may still run: {error.message}")
             except SlurmUnreachableError as error:
@@ -67,13 +68,14 @@ class SlurmEffects:
         if not self._job.key:
             return
         job = await asyncio.to_thread(ask_job, self._job)
-        if job is None or job.state != JobState.RUNNING:
+        if job is None or str(job.state) != "RUNNING":
             return
         with contextlib.suppress(SlurmError):
-            terminate = partial(JobControl.signal_step, signal="TERM")
-            await asyncio.to_thread(self._on_steps, name, terminate)
+            await asyncio.to_thread(self._on_steps, name, _terminate_step)
 
-    def _on_steps(self, name: str, act: Callable[[JobControl, str], None]) -> None:
+    def _on_steps(self, name: str, act: Callable[["JobControl", str], None]) -> None:
+        from slurmkit.slurm.control import JobControl  # noqa: PLC0415
+
         control = JobControl(timeout_s=_SCANCEL_S)
         for step in control.steps(self._job.key):
             if step.name == name:
@@ -85,6 +87,8 @@ class SlurmEffects:
         Raises:
             SlurmkitError: Slurm refuses it.
         """
+        from slurmkit.supervise import successor  # noqa: PLC0415
+
         job = self._job
         former = successor.Predecessor(
             job.job_id, job.key, incarnation, job.array_task, job.array_size
@@ -97,6 +101,8 @@ class SlurmEffects:
         Raises:
             SlurmkitError: Slurm refuses.
         """
+        from slurmkit.slurm.control import JobControl  # noqa: PLC0415
+
         await self._patiently(partial(JobControl().requeue, self._job.key))
 
     async def _patiently(self, work: Callable[[], _T]) -> _T:
@@ -107,3 +113,11 @@ class SlurmEffects:
             except SlurmUnreachableError as error:
                 self._warn(f"waiting for Slurm: {error.message}")
                 await asyncio.sleep(_RETRY_S)
+
+
+def _cancel_step(control: "JobControl", step: str) -> None:
+    control.cancel_step(step)
+
+
+def _terminate_step(control: "JobControl", step: str) -> None:
+    control.signal_step(step, "TERM")

@@ -24,11 +24,9 @@ from slurmkit.rundir.layout import ElementDir, RunDir
 from slurmkit.rundir.ledger import read_ledger
 from slurmkit.rundir.secretfile import read_secrets
 from slurmkit.rundir.submission import INDEX_NAME, index_path
+from slurmkit.supervise.boot import requeued_path
+from slurmkit.supervise.context import ARRAY_SIZE_VARIABLE, CONTINUE_VARIABLE
 
-#: Tells a successor's supervisor which run to go on with, where the script derives it from the job.
-CONTINUE_VARIABLE = "SLURMKIT_CONTINUE"
-#: Tells one how many elements the array had, of which it is one.
-ARRAY_SIZE_VARIABLE = "SLURMKIT_ARRAY_SIZE"
 # Another process that has claimed it is given this long before its claim is taken up.
 _CLAIM_S = 90.0
 # Directives that a successor must not have: what it waited for is over, and may be forgotten.
@@ -236,6 +234,7 @@ def submit_from_agent(element_dir: str, incarnation: str, host: str) -> str:
             if remedy == "requeue":
                 from slurmkit.slurm.control import JobControl  # noqa: PLC0415
 
+                requeued_path(element, incarnation).touch()
                 JobControl().requeue(job_id)
                 return job_id
         if remedy == "stop":

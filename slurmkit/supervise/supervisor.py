@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slurmkit.errors import SlurmkitError
 from slurmkit.hostlist import HostlistError, expand
@@ -54,7 +54,9 @@ from slurmkit.supervise.policy_values import (
 from slurmkit.supervise.record import Recorder
 from slurmkit.supervise.saying import say
 from slurmkit.supervise.slurm_effects import SlurmEffects
-from slurmkit.supervise.watching import Watching
+
+if TYPE_CHECKING:
+    from slurmkit.supervise.watching import Watching
 
 _RELAYED = (signal.SIGUSR1, signal.SIGUSR2)
 _ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -230,6 +232,8 @@ class Supervisor:
         if not self._job.key:  # no Slurm: there is this host alone, and it is up
             self._post(Checked())
             return
+        from slurmkit.supervise.watching import Watching  # noqa: PLC0415 (one attempt needs none)
+
         watching = Watching(
             self._options, self._element, self._journal, lambda: self._number, self._post
         )
@@ -243,7 +247,7 @@ class Supervisor:
             ) from error
         self._spawn(self._call_roll(watching))
 
-    async def _call_roll(self, watching: Watching) -> None:
+    async def _call_roll(self, watching: "Watching") -> None:
         bad = await watching.roll_call()
         self._post(Checked(tuple(sorted(bad.items()))))
 

@@ -3,15 +3,17 @@
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from slurmkit.errors import EXIT_STOPPED
-from slurmkit.health.verdict import Verdict
 from slurmkit.launch.outcome import TaskExit, root_cause
-from slurmkit.slurm.control import RunningJob
 from slurmkit.supervise.attempt import Attempt
 from slurmkit.supervise.ending import Fate
-from slurmkit.supervise.failures import Evidence, classify
 from slurmkit.supervise.policy_values import Ended, Kind
+
+if TYPE_CHECKING:  # needed when something went wrong
+    from slurmkit.health.verdict import Verdict
+    from slurmkit.slurm.control import RunningJob
 
 _OF_FATE: dict[str, Kind] = {
     "node_fail": "requeued",
@@ -35,10 +37,10 @@ class Seen:
     """
 
     fate: Fate = field(default_factory=Fate)
-    job: RunningJob | None = None
+    job: "RunningJob | None" = None
     warned_by: str = ""
     step: int | None = None
-    verdicts: Mapping[str, Sequence[Verdict]] = field(default_factory=dict)
+    verdicts: "Mapping[str, Sequence[Verdict]]" = field(default_factory=dict)
 
 
 def verdict(attempt: Attempt, seen: Seen) -> Ended:
@@ -84,6 +86,8 @@ def told(exits: Sequence[TaskExit], code: int, warned_by: str) -> bool:
 
 
 def _failure(attempt: Attempt, code: int, seen: Seen) -> Ended:
+    from slurmkit.supervise.failures import Evidence, classify  # noqa: PLC0415 (nothing may fail)
+
     # Those that saved and stopped did so because another one had failed.
     exits = [exit_ for exit_ in attempt.recorder.exits if exit_.exit_code != EXIT_STOPPED]
     found = classify(

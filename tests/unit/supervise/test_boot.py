@@ -12,6 +12,7 @@ from slurmkit.supervise.boot import (
     inherited,
     initial_state,
     past_of,
+    requeued_path,
     successor_of,
 )
 from slurmkit.supervise.policy_values import Rules
@@ -93,6 +94,17 @@ def test_an_agent_may_have_submitted_the_successor(tmp_path: Path) -> None:
     assert (after.restarts, after.excluded) == (1, (("n1", handed.reason),))
     assert inherited("7", past, element) is None  # the old job itself, started again
     assert inherited("10", past, element) is None  # somebody's own start
+
+
+def test_an_agent_may_have_requeued_the_job(tmp_path: Path) -> None:
+    past = past_of(_records(("incarnation_started", {"host": "n1"})))
+    element = ElementDir(tmp_path)
+    assert inherited("7", past, element) is None  # Slurm, or a person, did
+    (tmp_path / "control").mkdir()
+    requeued_path(element, "7.0.aa").touch()
+    handed = inherited("7", past, element)
+    assert handed is not None
+    assert (handed.way, handed.host) == ("requeue", "n1")
 
 
 def test_a_hand_over_in_the_ledger_is_not_inherited_again(tmp_path: Path) -> None:
