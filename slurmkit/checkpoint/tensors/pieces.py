@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _BATCH_BYTES = 256 << 20  # what may be in memory of its own at a time
 _MOST_BUFFERS = 512  # IOV_MAX is 1024; preadv(2)
+_LEAST_THREADS = 2  # one digests while the other waits for the file
 _MOST_THREADS = 8
 
 
@@ -68,7 +69,7 @@ def read_pieces(manifest: Manifest, pieces: Sequence[Piece]) -> None:
         CorruptCheckpointError: a block is not what was written; targets may hold parts of it.
         CheckpointError: a file cannot be read right now.
     """
-    threads = max(2, min(_MOST_THREADS, torch.get_num_threads()))
+    threads = max(_LEAST_THREADS, min(_MOST_THREADS, torch.get_num_threads()))
     ordered = sorted((piece for piece in pieces if piece.length), key=lambda p: (p.rank, p.place))
     with ThreadPoolExecutor(threads, "slurmkit-load") as pool:
         for rank, mine in groupby(ordered, key=lambda piece: piece.rank):
