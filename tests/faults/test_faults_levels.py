@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.long]
 
 
 def parts(cluster, node: str) -> dict[int, set[int]]:
@@ -29,7 +29,7 @@ def test_what_only_the_nodes_have_is_salvaged_after_the_loss_of_one(lab, undistu
     run.disk = disk.view
     run.until_event("checkpoint_committed")
     nodes = run.nodes()
-    disk.slow(delay_s=0.5)
+    disk.slow(delay_s=0.2)
 
     def ahead() -> int | None:
         held = [parts(lab.cluster, node) for node in nodes]
