@@ -25,6 +25,10 @@ from slurmkit.topology.model import Topology
 MODES = ("off", "warn", "strict")
 
 
+class _OwnError(AffinityError):
+    """One that no other rank of the node meets: it is about this task's own mask."""
+
+
 def bind(env: dict[str, str], place: Placement, per_node: bool, program: str = "") -> bool:
     """Apply and verify the plan of this task, as SLURMKIT_AFFINITY says.
 
@@ -67,7 +71,7 @@ def bind(env: dict[str, str], place: Placement, per_node: bool, program: str = "
         differences = _apply(plan)
     except AffinityError as error:
         set_cpus(before)
-        speaker.say(error.expected, error.found, error.hint)
+        speaker.tell(error)
         if exchange:
             exchange.refuse()
         return mode == "warn"
@@ -119,9 +123,11 @@ def plan_within_mask(
     if request.policy == "none":
         return plan
     own = request.replace(num_ranks=1, allowed_cpus=mask, ranks_per_gpu=1, gpus_allowed=None)
-    cores = plan_ranks(
-        topology, own.replace(gpus_visible=tuple(str(gpu.index) for gpu in plan.gpus))
-    )[0]
+    own = own.replace(gpus_visible=tuple(str(gpu.index) for gpu in plan.gpus))
+    try:
+        cores = plan_ranks(topology, own)[0]
+    except AffinityError as error:
+        raise _OwnError(topology.host, error.expected, error.found, hint=error.hint) from error
     return plan.replace(
         cpus=cores.cpus,
         numa=cores.numa,
@@ -154,7 +160,7 @@ def _rails_agree(exchange: "Exchange", node: Node, place: Placement, speaker: "_
     except RailsError as error:
         speaker.say_of_step(error.message, error.hint)
     except AffinityError as error:
-        speaker.say(error.expected, error.found, error.hint, who=error.who)
+        speaker.tell(error)
     return False
 
 
@@ -186,11 +192,17 @@ class _Speaker:
         self._mode = mode
         self._host = host_of(env)
 
-    def say(
-        self, expected: str, found: str, hint: str = "", *, who: str = "", mine: bool = False
-    ) -> None:
+    def say(self, expected: str, found: str, *, mine: bool = False) -> None:
         if mine or self._place.local_rank == 0:
-            self._say(f"{who or self._who()}: expected {expected}, found {found}", hint)
+            self._say(f"{self._who()}: expected {expected}, found {found}")
+
+    def tell(self, error: AffinityError) -> None:
+        mine = isinstance(error, _OwnError)
+        if not mine and self._place.local_rank != 0:
+            return
+        own = error.who == f"{self._host}: local rank {self._place.local_rank}"
+        who = self._who() if mine or own else error.who
+        self._say(f"{who}: expected {error.expected}, found {error.found}", error.hint)
 
     def say_of_step(self, text: str, hint: str) -> None:
         if self._place.local_rank == 0:
@@ -199,7 +211,7 @@ class _Speaker:
     def note(self, text: str) -> None:
         self._write(f"warning: affinity: {self._who()}: {text}")
 
-    def _say(self, text: str, hint: str) -> None:
+    def _say(self, text: str, hint: str = "") -> None:
         kind = "error" if self._mode == "strict" else "warning"
         self._write(f"{kind}: affinity: {text}{f'; {hint}' if hint else ''}")
 

@@ -24,7 +24,16 @@ class AffinityError(SlurmkitError):
         found: what there is.
     """
 
-    def __init__(self, who: str, expected: str, found: str, *, hint: str = "") -> None:
+    def __init__(
+        self,
+        who: str,
+        expected: str,
+        found: str,
+        *,
+        local_rank: int | None = None,
+        hint: str = "",
+    ) -> None:
+        who = who if local_rank is None else f"{who}: local rank {local_rank}"
         super().__init__(f"affinity: {who}: expected {expected}, found {found}", hint=hint)
         self.who = who
         self.expected = expected
@@ -121,8 +130,7 @@ def infeasible(
     host: str, rank: int | None, expected: str, found: str, hint: str = ""
 ) -> AffinityError:
     """Return the error in the one form that all refusals have."""
-    who = host if rank is None else f"{host}: local rank {rank}"
-    return AffinityError(who, expected, found, hint=hint)
+    return AffinityError(host, expected, found, local_rank=rank, hint=hint)
 
 
 def check_request(host: str, request: Request) -> None:

@@ -136,7 +136,7 @@ def test_strict_ends_the_step_before_the_program_and_leaves_the_node_idle(place:
     assert not list(place.folder.glob("rank-*.json"))
     said = [line for line in done.stderr.splitlines() if line.startswith("slurmkit:")]
     assert len(said) == 1, done.stderr
-    for word in ("rank 0", "expected a core", "each of 3 ranks", "found 2", "node"):
+    for word in ("local rank 2", "expected a core", "each of 3 ranks", "found 2", "node"):
         assert word in said[0]
     assert not any("drain" in state or "down" in state for state in place.states())
 

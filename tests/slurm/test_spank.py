@@ -82,8 +82,8 @@ class Place:
 
     def idle(self) -> bool:
         """Whether both nodes take jobs: neither drained nor down."""
-        states = self.run("sinfo", "--noheader", "--Node", "--format=%T").stdout.split()
-        return set(states) <= {"idle", "mixed", "allocated", "completing"}
+        states = self.run("sinfo", "--noheader", "--Node", "--format=%T").stdout
+        return not any(word in states for word in ("drain", "down", "fail"))
 
 
 RELEASES = ["host", "forky", pytest.param("trixie", marks=pytest.mark.long)]
@@ -361,6 +361,19 @@ def two_sockets(place: Place) -> Topology:
     )
     path.write_text(json.dumps(to_json(node)))
     return node
+
+
+def test_the_launcher_notices_the_one_node_that_lacks_the_plugin(both: Place) -> None:
+    """/run is each node's own: node2 has no such file, and Slurm passes over it."""
+    both.cluster.exec("node1", ["cp", both.plugin(_HELP.AFFINITY), "/run/one.so"], check=True)
+    both.load("optional /run/one.so")
+    command = ("srun", "--nodes=2", "--ntasks=2", SLURMKIT, "exec", "--", "echo", "ran")
+    done = both.run(*command, SLURMKIT_REQUIRE_SPANK="1")
+    assert done.returncode != 0
+    assert done.stdout.count("ran") <= 1
+    assert "node2: the SPANK plugin spank_slurmkit_affinity.so did not run" in done.stderr
+    assert "node1: the SPANK plugin" not in done.stderr
+    assert both.idle()
 
 
 @pytest.mark.skipif(len(CPUS) < 2, reason="needs two CPUs")

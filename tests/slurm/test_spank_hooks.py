@@ -133,6 +133,7 @@ def test_an_optional_plugin_never_stops_a_task(failing: Place, hook: str) -> Non
     """So a strict plugin cannot leave it to its return value: ours ends the task itself."""
     failing.load("optional", hook)
     assert failing.srun() == (0, True)
+    assert failing.sbatch() == (0, True, False)
 
 
 @pytest.mark.parametrize("command", ["srun", "sbatch"])

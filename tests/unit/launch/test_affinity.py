@@ -114,6 +114,25 @@ def test_strict_ends_in_one_line_before_the_program(tmp_path: Path) -> None:
     assert (other.returncode, other.stdout, other.stderr) == (1, "", "")
 
 
+@needs_two_cpus
+def test_a_mask_of_its_own_that_is_wrong_is_told_by_that_rank(tmp_path: Path) -> None:
+    """The plugin has bound ranks one by one: what is wrong with rank 1, rank 0 does not know."""
+    node = machine()
+    sides = tuple(NumaNode(side, frozenset({CPUS[side]}), 1000, (10, 20)) for side in (0, 1))
+    far = node.replace(numa=sides, gpus=(node.gpus[0], node.gpus[1].replace(numa=1)))
+    os.sched_setaffinity(0, CPUS[:1])
+    for rank, code in ((0, 0), (1, 1)):
+        env = {"SLURMKIT_AFFINITY": "strict", "SLURMKIT_SPANK": f"0.1.0@7.0.{rank} bound"}
+        done = start(tmp_path, far, rank, **env)
+        assert done.returncode == code, done.stderr
+    assert "node1: rank 1 (local rank 1): expected cores of NUMA node 1" in done.stderr
+    # Of a plan for all ranks, the first rank of the node says which one is the matter.
+    os.sched_setaffinity(0, CPUS)
+    far = far.replace(cpus_online=frozenset(CPUS[:1]))
+    done = start(tmp_path, far, 0, SLURMKIT_AFFINITY="strict")
+    assert "error: affinity: node1: local rank 1: expected cores of NUMA node 1" in done.stderr
+
+
 def test_warn_says_it_once_per_node_and_leaves_the_task_as_it_was(tmp_path: Path) -> None:
     far = machine([4000, 4001])
     done = start(tmp_path, far, 0, SLURMKIT_AFFINITY="warn")
