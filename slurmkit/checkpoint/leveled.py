@@ -131,6 +131,11 @@ class LeveledStore(CheckpointStore):
             self.level.mark_committed(committed)
             self.level.evict(evictable(self.level.held(), committed))
 
+    def leave_node(self) -> None:
+        """Remove what this node holds, at the end of a run that is through."""
+        if self.level is not None:
+            self.level.clear()
+
     def nearer(self, manifest: Manifest) -> Manifest:
         """Return the same step, read from this node as far as it has sound copies.
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import stat
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -22,6 +23,7 @@ _INDEX = "part-{rank:05d}.json"
 _BEGUN = "part-{rank:05d}.begun"
 _COMMITTED = "committed"
 _NAME = "levels"
+_UNUSED_S = 14 * 86400.0
 
 
 class LevelUnavailableError(CheckpointError):
@@ -74,8 +76,9 @@ class LocalLevel:
     def at(cls, local_dir: Path, checkpoint_dir: Path) -> "LocalLevel":
         """Return the level for a checkpoint folder, below a node-local folder that others share.
 
-        The checkpoint folder gets a name of its own, in its file ``levels``: who removes the folder
-        to begin anew does not get old parts back from nodes.
+        Folders that no run has used for two weeks are removed. The checkpoint folder gets a name
+        of its own, in its file ``levels``: who removes the folder to begin anew does not get old
+        parts back from nodes.
 
         Raises:
             LevelUnavailableError: the folder cannot be made, or somebody else made it: local
@@ -96,10 +99,12 @@ class LocalLevel:
                 )
             root = mine / _own_name(checkpoint_dir)
             root.mkdir(exist_ok=True)
+            os.utime(root)
         except OSError as error:
             raise LevelUnavailableError(
                 f"{mine} on {os.uname().nodename} cannot be used: {error.strerror}"
             ) from error
+        _remove_unused(mine)
         return cls(root)
 
     def begin(self, step: int, token: str, rank: int, world_size: int) -> "PartWriter":
@@ -156,6 +161,12 @@ class LocalLevel:
             name = entry.token if entry.token.startswith("step-") else ""
             with contextlib.suppress(OSError):  # another process of this node was quicker
                 discard(self.root / (name or temporary_name(entry.step, entry.token)))
+
+    def clear(self) -> None:
+        """Remove everything that this node holds, such as when the program is through."""
+        for folder in self._folders():
+            with contextlib.suppress(OSError):
+                discard(folder)
 
     def _folders(self) -> Iterator[Path]:
         with contextlib.suppress(FileNotFoundError):
@@ -281,6 +292,15 @@ def _own_name(checkpoint_dir: Path) -> str:
         finally:
             draft.unlink()
     return path.read_text(encoding="ascii").strip()
+
+
+def _remove_unused(mine: Path) -> None:
+    """Remove what runs left on this node that did not come back to it."""
+    oldest = time.time() - _UNUSED_S
+    for other in mine.iterdir():
+        with contextlib.suppress(OSError):
+            if other.stat().st_mtime < oldest:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def _step_of(folder: Path) -> int:

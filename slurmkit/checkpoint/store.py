@@ -104,6 +104,9 @@ class CheckpointStore:
         """Return the same step with what can be read from nearer; here there is nothing nearer."""
         return manifest
 
+    def leave_node(self) -> None:
+        """Remove what was kept on this node; here nothing was."""
+
     def quarantine(self, step: int, why: str) -> None:
         """Take a step out of the way and keep it, with the reason in why.json beside its files.
 

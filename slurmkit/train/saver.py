@@ -108,6 +108,7 @@ class Saver:
             self._save(step)
             self._await(math.inf)
         means.agreement.any(False)  # nobody leaves before rank 0 has committed
+        means.checkpointer.store.leave_node()
         means.progress.tell("ending", step=step, why="finished")
 
     @property

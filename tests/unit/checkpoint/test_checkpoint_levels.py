@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -345,6 +346,28 @@ def test_a_rank_that_fails_leaves_nothing_on_its_node(folder):
     assert list(members[1].level.root.iterdir()) == []
     with pytest.raises(SaveFailedError, match="rank 1"):
         members[0].begin(1).await_reports(2, 5)
+
+
+def test_a_run_that_is_through_leaves_nothing_on_its_nodes(folder):
+    members = stores(folder, "a/1")
+    commit(save(members, 1), members)
+    for store in members:
+        store.leave_node()
+    assert [store.level.parts() for store in members] == [[], []]
+    assert list(folder.glob("node-*/*/*/*")) == []
+    commit(save(members, 2), members)  # and goes on if it has to
+    assert len(members[0].level.parts()) == 1
+
+
+def test_what_no_run_has_used_for_weeks_is_removed(folder):
+    (old,) = stores(folder, "a/1", nodes=(0,))
+    save([old], 1)
+    for age_days, left in ((13, 1), (15, 0)):
+        past = time.time() - age_days * 86400
+        os.utime(old.level.root, (past, past))
+        (folder / "other").mkdir(exist_ok=True)
+        LocalLevel.at(node(folder, 0), folder / "other")
+        assert len(old.level.parts()) == left
 
 
 def test_the_hdf5_writer_uses_the_level_too(folder):
