@@ -7,7 +7,7 @@ from slurmkit.api.history import ElementHistory, read_history
 from slurmkit.api.logs import LogSelection, follow_logs, read_logs
 from slurmkit.api.status import ElementStatus, RunStatus, overall_state
 from slurmkit.errors import SlurmkitError
-from slurmkit.rundir.jobs import mark_cancelled, successors
+from slurmkit.rundir.jobs import mark_cancelled, successors, unmark_cancelled
 from slurmkit.rundir.layout import RunDir
 from slurmkit.rundir.secretfile import remove_secrets
 from slurmkit.rundir.submission import Submission
@@ -195,12 +195,20 @@ class Run:
             self._client.cancel(self.job_ids(), signal)
             return self.status()
         mark_cancelled(self._run_dir)  # first: whatever starts it again must find this
-        cancelled: set[str] = set()
+        ids = self.job_ids()
+        try:
+            self._client.cancel(ids)
+        except SlurmkitError:
+            unmark_cancelled(self._run_dir)  # nothing was cancelled, so it may go on by itself
+            raise
+        return self._wait_for_cancelled(self._client, set(ids))
+
+    def _wait_for_cancelled(self, client: Client, cancelled: set[str]) -> RunStatus:
         deadline = time.monotonic() + _CANCEL_S
         while True:
             # A successor may have been on its way.
             if new := [job_id for job_id in self.job_ids() if job_id not in cancelled]:
-                self._client.cancel(new)
+                client.cancel(new)
                 cancelled.update(new)
             status = self.status()
             # Later its processes are still being ended.

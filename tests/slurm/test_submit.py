@@ -116,7 +116,8 @@ def test_the_run_directory_tells_the_whole_story(desk: Desk) -> None:
     events = [
         json.loads(line)["event"] for line in (run_dir / "ledger.jsonl").read_text().splitlines()
     ]
-    assert (events[0], events[-1]) == ("attempt_started", "attempt_ended")
+    assert events[:2] == ["incarnation_started", "attempt_started"]
+    assert events[-1] == "attempt_ended"
 
 
 def test_cancel_a_pending_and_a_running_job(any_desk: Desk) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from slurmkit.api.run import Run
 from slurmkit.cli import show
+from slurmkit.errors import UsageError
 from slurmkit.rundir import jobs
 from slurmkit.rundir.layout import ElementDir, RunDir
 from slurmkit.rundir.ledger import LedgerWriter
@@ -111,6 +112,12 @@ def test_logs_are_those_of_all_jobs_and_the_last_lines_those_of_the_newest(tmp_p
     run = Run(run_dir, _submission(), None)
     assert b"".join(run.logs()) == b"first\nsecond\nthird\n"
     assert b"".join(run.logs(lines=1)) == b"third\n"
+
+
+def test_only_what_slurmkit_submitted_can_be_resumed(tmp_path: Path) -> None:
+    run_dir = RunDir.create(tmp_path, "demo")
+    with pytest.raises(UsageError, match="was not submitted by slurmkit"):
+        Run(run_dir, _submission(), None).resume()
 
 
 def test_a_cancelled_run_is_not_started_again_by_itself(tmp_path: Path) -> None:
