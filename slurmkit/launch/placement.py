@@ -65,7 +65,9 @@ def from_slurm(env: dict[str, str]) -> Placement:
         rank=_number(env, "rank", "slurm"),
         world_size=world_size,
         local_rank=_number(env, "local_rank", "slurm"),
-        local_world_size=world_size if tasks is None else tasks_on_node(*tasks, node_rank),
+        local_world_size=world_size
+        if tasks is None
+        else tasks_on_node(*tasks, _position_in_lists(env, node_rank)),
         node_rank=node_rank,
         num_nodes=_number(env, "num_nodes", "slurm") if nodes else None,
     )
@@ -101,6 +103,20 @@ def from_mpi(env: dict[str, str]) -> Placement:
     else:
         place.node_rank = _node_in_allocation(env)
     return place
+
+
+def _position_in_lists(env: dict[str, str], node_rank: int) -> int:
+    """Return this node's entry in lists of the step's nodes.
+
+    A heterogeneous job numbers its nodes by component and sorts its lists by name (22.05 to 26.05).
+    """
+    node, nodelist = env.get("SLURMD_NODENAME"), env.get("SLURM_STEP_NODELIST")
+    if "SLURM_HET_SIZE" not in env or not node or not nodelist:
+        return node_rank
+    from slurmkit.hostlist import expand  # noqa: PLC0415 (only here do ranks need it)
+
+    hosts = expand(nodelist)
+    return hosts.index(node) if node in hosts else node_rank
 
 
 def _node_in_allocation(env: dict[str, str]) -> int | None:

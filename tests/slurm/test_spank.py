@@ -323,6 +323,7 @@ def test_every_component_of_a_heterogeneous_job_has_ranks_of_the_step(both: Plac
         "#SBATCH hetjob\n#SBATCH --nodes=1 --ntasks=1 --nodelist=node1\n"
         f"export SLURMKIT_REQUIRE_SPANK=1\n"
         f"srun --het-group=0,1 {PYTHON} {both.folder}/probe.py {said}\n"
+        f"srun --het-group=0,1 {SLURMKIT} exec -- sh -c 'echo place $RANK $LOCAL_WORLD_SIZE'\n"
         f"srun --het-group=1 sh -c 'echo alone $RANK $WORLD_SIZE $MASTER_ADDR'\n"
     )
     done = both.run("sbatch", "--wait", str(job))
@@ -339,6 +340,7 @@ def test_every_component_of_a_heterogeneous_job_has_ranks_of_the_step(both: Plac
     for rank, task in enumerate(tasks):  # what `slurmkit exec` looks for
         where = f"@{task['SLURM_JOB_ID']}.{task['SLURM_STEP_ID']}.{rank}"
         assert task["SLURMKIT_SPANK"].endswith(where)
+    assert sorted(re.findall(r"place (\d) (\d)", out)) == [("0", "2"), ("1", "2"), ("2", "1")]
     assert "alone 0 1 node1" in out
 
 

@@ -218,3 +218,17 @@ def test_the_reference_names_every_variable() -> None:
         for names in columns.values():
             for name in names:
                 assert f"`{name}`" in table
+
+
+def test_nodes_of_a_heterogeneous_step_are_found_by_name() -> None:
+    """Measured: component 0 on node4 is node 0 of the step, and the lists begin with node1."""
+    task = SRUN | {
+        "SLURM_HET_SIZE": "2",
+        "SLURM_PROCID": "1",
+        "SLURM_NODEID": "0",
+        "SLURM_STEP_NUM_NODES": "3",
+        "SLURM_STEP_NODELIST": "node[1-2,4]",
+        "SLURM_STEP_TASKS_PER_NODE": "1(x2),2",
+        "SLURMD_NODENAME": "node4",
+    }
+    assert detect(task) == Placement(1, 4, 1, 2, 0, 3)

@@ -4,7 +4,6 @@ import runpy
 from pathlib import Path
 from types import SimpleNamespace
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -12,15 +11,14 @@ from slurmkit.topology.affinity import AffinityError, RankPlan, Request, plan_ra
 from slurmkit.topology.model import Topology
 
 _random = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("random_nodes.py"))))
-_COUNTS = [500, pytest.param(10_000, marks=pytest.mark.long)]
+_COUNT = 10_000
 
 
-@pytest.mark.parametrize("count", _COUNTS)
-def test_laws_of_plans(count: int) -> None:
+def test_laws_of_plans() -> None:
     planned = {"plans": 0, "refused": 0}
 
     @settings(
-        max_examples=count,
+        max_examples=_COUNT,
         deadline=None,
         derandomize=True,
         database=None,
@@ -45,8 +43,8 @@ def test_laws_of_plans(count: int) -> None:
         check_devices(node, plans)
 
     law()
-    assert planned["plans"] > count / 5
-    assert planned["refused"] > count / 20
+    assert planned["plans"] > _COUNT / 5
+    assert planned["refused"] > _COUNT / 20
 
 
 def plan_or_refusal(node: Topology, request: Request) -> list[RankPlan] | AffinityError:
