@@ -19,7 +19,8 @@ from typing import Any
 
 from slurmkit.checkpoint.digest import FileEntry
 from slurmkit.checkpoint.errors import CheckpointError
-from slurmkit.checkpoint.local import LocalLevel, Part
+from slurmkit.checkpoint.local import LocalLevel
+from slurmkit.checkpoint.local_part import Part
 
 _log = logging.getLogger(__name__)
 _NONCE_BYTES = 32

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from slurmkit.checkpoint.levels import partner_of
-from slurmkit.checkpoint.local import LocalLevel, Part
+from slurmkit.checkpoint.local import LocalLevel
+from slurmkit.checkpoint.local_part import Part
 from slurmkit.checkpoint.partner import PartnerError, PartnerServer, send_part
 
 _MEET_S = 30.0

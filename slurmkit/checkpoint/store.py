@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from slurmkit.checkpoint import fence
+from slurmkit.checkpoint.assembly import Identity
 from slurmkit.checkpoint.errors import CorruptCheckpointError, NoSpaceError, save_error
 from slurmkit.checkpoint.layout import (
     CheckpointDir,
@@ -19,7 +20,7 @@ from slurmkit.checkpoint.layout import (
 from slurmkit.checkpoint.manifest import Manifest
 from slurmkit.checkpoint.retention import removable
 from slurmkit.checkpoint.verify import verify_presence, verify_step
-from slurmkit.checkpoint.writer import Identity, StepWriter
+from slurmkit.checkpoint.writer import StepWriter
 from slurmkit.rundir.atomic import atomic_write, sync_folder
 
 _log = logging.getLogger(__name__)

@@ -12,55 +12,19 @@ import stat
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slurmkit.checkpoint import fence, reports
+from slurmkit.checkpoint.assembly import Identity, listed_files, place_manifest, settle_files
 from slurmkit.checkpoint.digest import DigestingFile, FileEntry
 from slurmkit.checkpoint.errors import SaveFailedError, save_error
 from slurmkit.checkpoint.exchange import put_in_place
-from slurmkit.checkpoint.layout import (
-    MANIFEST_NAME,
-    CheckpointDir,
-    discard,
-    temporary_name,
-)
-from slurmkit.checkpoint.manifest import (
-    Manifest,
-    ManifestFile,
-    is_safe_name,
-    plain_json,
-    render,
-    sorted_files,
-)
-from slurmkit.checkpoint.reading import sync_and_digest, walk
+from slurmkit.checkpoint.layout import CheckpointDir, discard, temporary_name
+from slurmkit.checkpoint.manifest import Manifest, is_safe_name, plain_json, render
+from slurmkit.checkpoint.reading import sync_and_digest
 from slurmkit.checkpoint.reports import RankReport
-from slurmkit.rundir.atomic import sync_folder, write_all
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who writes.
-
-    Attributes:
-        token: the fence token, or None when no fence is checked.
-        run: which run; free text.
-    """
-
-    token: str | None
-    run: str
-
-    @property
-    def incarnation(self) -> str:
-        """The part of the token before the slash."""
-        return (self.token or "").rpartition("/")[0]
-
-    @property
-    def attempt(self) -> int:
-        """The number after the slash; 0 when there is none."""
-        number = (self.token or "").rpartition("/")[2]
-        return int(number) if number.isdecimal() else 0
+from slurmkit.rundir.atomic import sync_folder
 
 
 class StepWriter:
@@ -220,11 +184,24 @@ class StepWriter:
             TypeError: `extra` is no JSON.
         """
         try:
-            manifest = self._manifest(reports, plain_json(extra or {}))
-            self._check_files(manifest)
+            files = listed_files(reports)
+            settle_files(self.path, files)
+            manifest = Manifest(
+                step=self.step,
+                time=time.time(),
+                run=self._identity.run,
+                incarnation=self._identity.incarnation,
+                attempt=self._identity.attempt,
+                world_size=len(reports),
+                files=files,
+                save_s=round(time.monotonic() - self._start, 6),
+                extra=plain_json(extra or {}),
+                folder=self._root.step_path(self.step),
+            )
             self._check_fence()
             data = render(manifest)
-            self._place_manifest(data)
+            place_manifest(self._folder_fd, data)
+            sync_folder(self.path)
             self._check_fence()
             put_in_place(self.path, manifest.folder, data)
             self._check_it_was_ours(manifest.folder)
@@ -248,63 +225,6 @@ class StepWriter:
             self._settled = True
             with contextlib.suppress(OSError):  # the next sweep tries again
                 discard(self.path)
-
-    def _manifest(self, reports: Sequence[RankReport], extra: dict[str, Any]) -> Manifest:
-        files: dict[str, ManifestFile] = {}
-        for report in reports:
-            for entry in report.entries:
-                if entry.name in files:
-                    raise SaveFailedError(
-                        f"ranks {files[entry.name].rank} and {report.rank} both say that they wrote"
-                        f" {entry.name}"
-                    )
-                files[entry.name] = ManifestFile(
-                    entry.name, entry.size_bytes, entry.digest, report.rank
-                )
-        return Manifest(
-            step=self.step,
-            time=time.time(),
-            run=self._identity.run,
-            incarnation=self._identity.incarnation,
-            attempt=self._identity.attempt,
-            world_size=len(reports),
-            files=sorted_files(files.values()),
-            save_s=round(time.monotonic() - self._start, 6),
-            extra=extra,
-            folder=self._root.step_path(self.step),
-        )
-
-    def _check_files(self, manifest: Manifest) -> None:
-        """Compare what was reported with what lies there, remove reports, sync the folders."""
-        present = walk(self.path)
-        for name in [name for name in present if reports.is_report(name)]:
-            (self.path / name).unlink()
-            del present[name]
-        for file in manifest.files:
-            size_bytes = present.pop(file.name, None)
-            if size_bytes != file.size_bytes:
-                found = "is missing" if size_bytes is None else f"has {size_bytes} bytes"
-                raise SaveFailedError(
-                    f"{self.path / file.name} {found}, but rank {file.rank} reported"
-                    f" {file.size_bytes} bytes"
-                )
-        if present:
-            raise SaveFailedError(f"{self.path / min(present)} was reported by no rank")
-        for folder in {parent for f in manifest.files for parent in Path(f.name).parents}:
-            sync_folder(self.path / folder)
-
-    def _place_manifest(self, data: bytes) -> None:
-        temporary = f".{MANIFEST_NAME}.tmp"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        descriptor = os.open(temporary, flags, 0o644, dir_fd=self._folder_fd)
-        try:
-            write_all(descriptor, data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        folder = {"src_dir_fd": self._folder_fd, "dst_dir_fd": self._folder_fd}
-        os.rename(temporary, MANIFEST_NAME, **folder)  # noqa: PTH104
-        sync_folder(self.path)
 
     def _check_it_was_ours(self, final: Path) -> None:
         # A late rank may have made the temporary folder anew between a sweep and the rename
