@@ -127,3 +127,36 @@ def test_a_cancelled_run_stays_cancelled_until_it_is_resumed(desk: Desk) -> None
     status = desk.status("unwanted")
     assert status["ok"], status
     assert status["elements"][0]["jobs"][0] == first
+
+
+def test_an_element_of_an_array_goes_on_by_itself(desk: Desk) -> None:
+    (desk.folder / "work.py").write_text(
+        _PROGRAM.replace('"go"', "f\"go-{os.environ['SLURM_ARRAY_TASK_ID']}\"").replace(
+            'f"started-{attempt}"', "f\"started-{os.environ['SLURM_ARRAY_TASK_ID']}-{attempt}\""
+        )
+    )
+    array = desk.submit("sweep", "array: 3,5\nresilience: successor")
+    _until((desk.folder / "started-3-1").exists, 40, "element 3 starts")
+    _until((desk.folder / "started-5-1").exists, 40, "element 5 starts")
+    desk.warn(f"{array}_5")
+    _until((desk.folder / "started-5-2").exists, 60, "element 5 goes on")
+    (desk.folder / "go-5").touch()
+
+    def element(task: int) -> Any:
+        return next(item for item in desk.status("sweep")["elements"] if item["task"] == task)
+
+    _until(lambda: element(5)["state"] == "COMPLETED", 40, "element 5 ends")
+    assert (element(3)["state"], element(3)["jobs"]) == ("RUNNING", [array])
+    assert element(5)["jobs"][0] == array
+    assert len(element(5)["jobs"]) == 2
+    assert desk.status("sweep")["state"] == "RUNNING"
+    logs = desk.run("slurmkit", "logs", "sweep", "--task", "5")
+    assert "attempt 1 is here" in logs
+    assert "attempt 2 is here" in logs
+    desk.run("slurmkit", "cancel", "sweep")
+    (desk.folder / "go-3").touch()
+    resumed = desk.run("slurmkit", "resume", "sweep", "--json")
+    _until(lambda: desk.status("sweep")["done"], 60, "the resumed element ends")
+    assert desk.status("sweep")["ok"]
+    assert element(3)["jobs"] == [array, json.loads(resumed)[0]["job_id"]]
+    assert len(element(5)["jobs"]) == 2, "an element that completed is not started again"
