@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.testing._internal.two_tensor import TwoTensor
 
 from slurmkit.checkpoint.tensors import PerRank, UnsupportedStateError
 from slurmkit.checkpoint.tensors.tree import below, flatten, grow, inside, rebuild
@@ -61,6 +62,12 @@ def test_two_values_of_one_name_are_refused():
 def test_what_has_no_data_is_refused():
     with pytest.raises(UnsupportedStateError, match="meta device"):
         flatten({"w": torch.empty(3, device="meta")}, 0)
+
+
+def test_a_wrapper_around_tensors_is_refused():
+    wrapper = TwoTensor(torch.ones(2), torch.ones(2))
+    with pytest.raises(UnsupportedStateError, match="w is a TwoTensor"):
+        flatten({"w": wrapper}, 0)
 
 
 def test_a_rank_has_its_own_names():
