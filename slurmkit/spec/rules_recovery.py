@@ -6,6 +6,9 @@ from slurmkit.spec.finding import Finding
 from slurmkit.spec.models import JobSpec, Resilience
 
 
+_ORDERS = (["shared"], ["nvme", "shared"], ["nvme", "partner", "shared"])
+
+
 def _actions(resilience: Resilience) -> list[tuple[str, str]]:
     """Return each action in order with its key."""
     first = ("resilience.on_node_failure", resilience.on_node_failure)
@@ -125,6 +128,12 @@ def _levels(spec: JobSpec) -> Iterator[Finding]:
             "no copy would outlive the nodes, or slower levels stand before faster ones",
             "checkpoint.levels",
             "Put shared last: [nvme, shared].",
+        )
+    elif levels not in _ORDERS:
+        yield Finding(
+            "these levels do not build on each other: a partner's copy is made of the node's own",
+            "checkpoint.levels",
+            "Write [shared], [nvme, shared] or [nvme, partner, shared].",
         )
     elif "partner" in levels and spec.resources.nodes == 1:
         yield Finding(

@@ -80,6 +80,7 @@ def test_every_has_one_form_in_the_environment(every: str | int, text: str) -> N
         ("checkpoint: {every: 0}", "must be at least 1"),
         ("checkpoint: {levels: [nvme]}", "no copy would outlive the nodes"),
         ("checkpoint: {levels: [shared, nvme]}", "no copy would outlive the nodes"),
+        ("checkpoint: {levels: [partner, shared]}", "do not build on each other"),
         ("checkpoint: {levels: [nvme, nvme, shared]}", "a level stands here twice"),
         ("resilience: spare", "there is no spare node to take over"),
         ("resilience: [stop, requeue]", "nothing comes after stop, so requeue is never tried"),
@@ -115,7 +116,7 @@ def test_refused(tmp_path: Path, text: str, message: str) -> None:
             "shrink has nothing to give up: the program runs on 1 and needs 1",
         ),
         ("checkpoint: {keep: 1}", "checkpoint.keep", "there is none to fall back on"),
-        ("checkpoint: {levels: [partner, shared]}", "checkpoint.levels", "has no partner"),
+        ("checkpoint: {levels: [nvme, partner, shared]}", "checkpoint.levels", "has no partner"),
         (
             "checkpoint: true\nresilience: [requeue, requeue]",
             "resilience.then.0",
