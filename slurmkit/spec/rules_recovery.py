@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from slurmkit.spec.finding import Finding
 from slurmkit.spec.models import JobSpec, Resilience
 
-
 _ORDERS = (["shared"], ["nvme", "shared"], ["nvme", "partner", "shared"])
 
 
