@@ -121,7 +121,7 @@ def decode(line: bytes) -> Message:
         ProtocolError: it is none.
     """
     try:
-        message = json.loads(line)
+        message = json.loads(line.decode())  # a text is read faster than bytes
     except ValueError as error:
         raise ProtocolError(f"not a message: {line[:80]!r}") from error
     if not isinstance(message, dict):

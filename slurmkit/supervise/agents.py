@@ -119,6 +119,9 @@ class Agents:
         self._ticking: asyncio.TimerHandle | None = None
         self._next_pulse = 0.0
         self._next_progress = 0.0
+        # Agents only have to know that we are there: well within half of their patience.
+        self._answer_s = max(heartbeat_s, min(3 * heartbeat_s, self.settings.patience_s / 4))
+        self._next_answer = 0.0
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -197,6 +200,10 @@ class Agents:
             for host, node in self._nodes.items()
             if node.connected and node.was_up and not node.lost
         ]
+
+    def abdicate(self, away: bool) -> None:
+        """Look dead to agents that cannot hear us, or alive again: we can do nothing for them."""
+        self._beacon.paused = away
 
     @property
     def stalled_s(self) -> float:
@@ -347,7 +354,9 @@ class Agents:
             self._on_event(Hang(found.silent_s, found.limit_s, ranks, found.what))
         if now >= self._next_pulse:
             self._next_pulse = now + self._heartbeat_s
-            self._server.send_line(self._server.connected(), HEARTBEAT)
+            if now >= self._next_answer:
+                self._next_answer = now + self._answer_s
+                self._server.send_line(self._server.connected(), HEARTBEAT)
             self._server.expire()
             self._step.tick(time.monotonic(), set(self._server.connected()))
 
@@ -412,6 +421,7 @@ class Beacon:
     """
 
     def __init__(self, path: Path) -> None:
+        self.paused = False
         self._path = path
         self._stop = threading.Event()
 
@@ -431,7 +441,8 @@ class Beacon:
             count += 1
             # Opened anew each time: closing is what makes NFS pass it on.
             with contextlib.suppress(OSError):
-                self._path.write_text(f"{count}\n", encoding="ascii")
+                if not self.paused:
+                    self._path.write_text(f"{count}\n", encoding="ascii")
             self._stop.wait(_BEACON_S)
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)

@@ -1,13 +1,12 @@
 """How far all ranks of an attempt are, from what each node says of its own: pure."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from slurmkit.supervise.agent_events import Progress
 from slurmkit.supervise.agent_wire import Message
 
 
-@dataclass(frozen=True)
-class NodeSteps:
+class NodeSteps(NamedTuple):
     """The ranks of one node.
 
     Attributes:
