@@ -107,6 +107,22 @@ def test_a_takeover_around_the_last_rename(folder, monkeypatch, moment):
     assert CheckpointDir(folder).temporaries() == []
 
 
+def test_the_fence_moves_during_the_commit_and_nobody_has_swept_yet(folder, monkeypatch):
+    fence.write_fence(folder, "a/1")
+    stale = CheckpointStore(folder, token="a/1").begin(7)
+    fill(stale)
+    real = writer.place_manifest
+
+    def raced(folder_fd: int, data: bytes) -> None:
+        real(folder_fd, data)
+        fence.write_fence(folder, "b/1")
+
+    monkeypatch.setattr(writer, "place_manifest", raced)
+    with pytest.raises(StaleTokenError):
+        stale.commit(stale.await_reports(1, 5))
+    assert [path.name for path in folder.iterdir()] == ["fence"]
+
+
 def test_a_stale_attempt_prunes_and_quarantines_nothing(folder, save):
     fence.write_fence(folder, "a/1")
     stale = CheckpointStore(folder, token="a/1", keep=1)
