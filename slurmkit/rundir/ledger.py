@@ -132,7 +132,7 @@ class LedgerWriter:
             StaleWriterError: a newer incarnation has taken over; nothing was written.
             OSError: the file system refuses.
         """
-        self._check_fence()
+        check_fence(self._element, self.incarnation)
         when = time.time() if at is None else at
         record = Record(self._seq + 1, when, event, attempt, self.incarnation, dict(fields))
         own = {
@@ -153,14 +153,21 @@ class LedgerWriter:
         self._seq += 1
         return record
 
-    def _check_fence(self) -> None:
-        holder = self._element.fence_path.read_text(encoding="utf-8").strip()
-        if holder != self.incarnation:
-            raise StaleWriterError(
-                f"{self._element.path} now belongs to incarnation {holder}, not {self.incarnation}",
-                hint="the job was started anew while this one was still alive; this one stops",
-            )
-
     def close(self) -> None:
         """Close the file; the fence stays, for the next incarnation to take."""
         os.close(self._descriptor)
+
+
+def check_fence(element: ElementDir, incarnation: str) -> None:
+    """Return when this incarnation may write the element's ledger.
+
+    Raises:
+        StaleWriterError: a newer one has taken it over.
+        OSError: the fence cannot be read.
+    """
+    holder = element.fence_path.read_text(encoding="utf-8").strip()
+    if holder != incarnation:
+        raise StaleWriterError(
+            f"{element.path} now belongs to incarnation {holder}, not {incarnation}",
+            hint="the job was started anew while this one was still alive; this one stops",
+        )

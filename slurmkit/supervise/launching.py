@@ -14,6 +14,7 @@ from slurmkit.checkpoint.layout import CheckpointDir
 from slurmkit.launch.ports import reserve
 from slurmkit.launch.rendezvous import master_address, seed
 from slurmkit.rundir.layout import ElementDir
+from slurmkit.rundir.ledger import check_fence
 from slurmkit.supervise.attempt import Plan, attempt_environment
 from slurmkit.supervise.boot import Life
 from slurmkit.supervise.clockwork import Times
@@ -74,10 +75,12 @@ class LaunchPad:
             variables: how tasks find their agent.
 
         Raises:
+            StaleWriterError: a newer incarnation has taken the run over.
             OSError: the run directory cannot be written.
             SlurmkitError: no port is free.
         """
         life = self._life
+        check_fence(self._element, self._incarnation)  # a stale one must not take the checkpoints
         number = self._element.new_attempt()
         token = f"{self._incarnation}/{number}"
         if self._fenced:

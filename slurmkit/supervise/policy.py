@@ -250,6 +250,8 @@ def _without_enough(state: State, reason: str) -> Result:
     """Try the remedies in their order: the nodes of the last launch are not all usable any more."""
     rules = state.rules
     state = _forgive(state)
+    if state.nodes and all(host in state.healthy for host in state.nodes):
+        return _relaunch(state, "relaunch", f"{reason}; all nodes are back", state.nodes)
     for remedy in rules.remedies:
         if remedy == "spare" and rules.can_move and len(state.healthy) >= rules.num_nodes:
             nodes = _chosen(state)

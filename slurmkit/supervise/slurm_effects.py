@@ -35,29 +35,30 @@ class SlurmEffects:
         self._job = job
         self._warn = warn
 
-    async def end_step(self, name: str, settle_s: float) -> None:
+    async def end_step(self, name: str) -> bool:
         """Kill every task of a step; does not wait for nodes that do not answer.
 
         Args:
             name: the step's name.
-            settle_s: how long to wait after Slurm was away: what seemed lost may come back then.
+
+        Returns:
+            False when no controller answers.
         """
         if not self._job.key:
-            return
-        from slurmkit.slurm.runner import SlurmTimeoutError  # noqa: PLC0415
+            return True
+        try:
+            await asyncio.to_thread(self._on_steps, name, _cancel_step)
+        except SlurmUnreachableError as error:
+            if not await self.answers():
+                return False
+            self._warn(f"the step may still run: {error.message}")
+        except SlurmError as error:
+            self._warn(f"the step could not be cancelled: {error.message}")
+        return True
 
-        while True:
-            try:
-                await asyncio.to_thread(self._on_steps, name, _cancel_step)
-            except SlurmTimeoutError as error:
-                self._warn(f"the step may still run: {error.message}")
-            except SlurmUnreachableError as error:
-                self._warn(f"waiting for Slurm: {error.message}")
-                await asyncio.sleep(_RETRY_S + settle_s)
-                continue
-            except SlurmError as error:
-                self._warn(f"the step could not be cancelled: {error.message}")
-            return
+    async def answers(self) -> bool:
+        """Whether a controller answers."""
+        return not self._job.key or await asyncio.to_thread(_answers)
 
     async def pass_on_term(self, name: str) -> None:
         """Give the ranks the TERM that only the supervisor got.
@@ -121,3 +122,12 @@ def _cancel_step(control: "JobControl", step: str) -> None:
 
 def _terminate_step(control: "JobControl", step: str) -> None:
     control.signal_step(step, "TERM")
+
+
+def _answers() -> bool:
+    from slurmkit.slurm.control import JobControl  # noqa: PLC0415
+
+    try:
+        return JobControl(timeout_s=_SCANCEL_S).answers()
+    except SlurmUnreachableError:
+        return False

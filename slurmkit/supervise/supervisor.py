@@ -66,6 +66,10 @@ _PREPARE_AGAIN_S = 2.0
 # How long before Slurm's end of the job a step that still runs is given up.
 _TIME_UP_S = 3.0
 _TASKS_GONE_S = 5.0
+_RETRY_S = 1.0
+_CUT_OFF_S = 6.0
+# Nodes that only we could not hear are heard again this soon after Slurm answers.
+_BACK_S = 10.0
 _STACKS_S = 10.0
 
 
@@ -264,9 +268,14 @@ class Supervisor:
 
     async def _launch(self, action: Launch) -> None:
         times = await self._known_times()
+        if self._attempt is not None and not await self._slurm.answers():
+            await self._slurm_is_back()  # srun would only wait in vain, and fail
         variables = self._watching.environment() if self._watching else {}
         try:
             prepared = await asyncio.to_thread(self._pad.prepare, action.nodes, times, variables)
+        except StaleWriterError as error:
+            self._post(Superseded(error.message))
+            return
         except OSError as error:
             say(f"the launch cannot be prepared: {error}")
             await asyncio.sleep(_PREPARE_AGAIN_S)
@@ -304,9 +313,38 @@ class Supervisor:
         if attempt is None:
             return
         attempt.cancel(self._state.cause)
-        await self._slurm.end_step(step_name(self._number), 3 * self._options.heartbeat_s)
+        name = step_name(self._number)
+        while not await self._slurm.end_step(name):
+            if self._state.phase == "over":  # whoever took the run over does the rest
+                return
+            await self._slurm_is_back()
         if self._watching:
             await self._watching.tasks_gone(_TASKS_GONE_S)
+
+    async def _slurm_is_back(self) -> None:
+        """Wait for a controller: it may be restarted, or this node may be cut off.
+
+        What is decided meanwhile could not be done. When no other node of the job is heard either,
+        it is this node: the agents of the others may then act for the job.
+        """
+        say("Slurm does not answer: waiting for it")
+        since = self._loop.time()
+        while not await self._slurm.answers():
+            if self._watching and self._loop.time() - since > _CUT_OFF_S:
+                self._watching.abdicate(self._watching.cut_off(self._job.host))
+            await asyncio.sleep(_RETRY_S)
+        if self._watching:
+            self._watching.abdicate(False)
+            deadline = self._loop.time() + _BACK_S
+            while self._watching.cut_off(self._job.host) and self._loop.time() < deadline:
+                await asyncio.sleep(_RETRY_S / 10)
+        self._attempt_last()
+
+    def _attempt_last(self) -> None:
+        """Let the policy hear of nodes that are back before it hears that their attempt is over."""
+        waiting = [self._events.get_nowait() for _ in range(self._events.qsize())]
+        for event in sorted(waiting, key=lambda item: isinstance(item, Ended)):
+            self._events.put_nowait(event)
 
     async def _tell_stop(self, action: TellStop) -> None:
         self._note("warned", why=action.why, deadline=action.deadline)

@@ -101,5 +101,14 @@ def _failure(attempt: Attempt, code: int, seen: Seen) -> Ended:
         )
     )
     cause = root_cause(exits)
+    if cause is None and found.kind == "application" and unanswered(found.reason):
+        return Ended("transient", found.reason, code, key=found.key)
     host = found.host or (cause.host if cause else "")
     return Ended(found.kind, found.reason, code, key=found.key, host=host)
+
+
+def unanswered(said: str) -> bool:
+    """Whether the launcher could not start anything because no controller answered it."""
+    from slurmkit.slurm.runner import UNREACHABLE_WORDS  # noqa: PLC0415 (nothing may fail)
+
+    return any(words in said for words in UNREACHABLE_WORDS)

@@ -117,6 +117,14 @@ class Watching:
         """Tell every rank with a Session to save and to stop."""
         self._agents.tell(None, {"type": "stop", "deadline": deadline, "why": why})
 
+    def cut_off(self, own_host: str) -> bool:
+        """Whether no other node of the job can be heard."""
+        return not [host for host in self._agents.hosts_up() if host != own_host]
+
+    def abdicate(self, away: bool) -> None:
+        """Let the agents of other nodes act for the job, or not any more."""
+        self._agents.abdicate(away)
+
     async def tasks_gone(self, timeout_s: float) -> None:
         """Return once no rank of the last attempt holds a GPU or a port any more."""
         await self._tasks.all_gone(timeout_s)
