@@ -153,16 +153,19 @@ class ResumableLoader:
         """Return the steps of a whole epoch."""
         return sum(1 for _ in self.step_sizes(0))
 
+    @property
+    def at_end(self) -> bool:
+        """Whether nothing is left of this epoch."""
+        return not next(self.step_sizes(self.seen), 0)
+
     def __iter__(self) -> Iterator[Any]:
-        """Yield the batches that are left of this epoch, then move on to the next epoch."""
-        if next(
-            self.step_sizes(self.seen), 0
-        ):  # else workers would be started for nothing, after a save at the end of an epoch
-            for size, batch in zip(self.step_sizes(self.seen), self._loader, strict=True):
-                self.seen += size
-                yield batch
-        self.epoch += 1
-        self.seen = 0
+        """Yield the batches that are left of this epoch, or those of the next when none is left."""
+        if self.at_end:  # whoever counted the batches did not ask for one more
+            self.set_epoch(self.epoch + 1)
+        for size, batch in zip(self.step_sizes(self.seen), self._loader, strict=True):
+            self.seen += size
+            yield batch
+        self.set_epoch(self.epoch + 1)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of an epoch, unless it is the one that the loader is in."""

@@ -8,6 +8,7 @@ import json
 import socket
 import time
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 _RETRY_S = 1.0
@@ -64,6 +65,16 @@ class Progress:
         self._step_at = now + _STEP_EVERY_S
         return True
 
+    def step(self, step: int, epoch: int, logged: Mapping[str, Any]) -> None:
+        """Tell of a step, at most four times a second.
+
+        Tensors in ``logged`` are read only when it is told, so that a GPU is not waited for in
+        each step.
+        """
+        if self.step_due(time.monotonic()):
+            values = {name: _plain(value) for name, value in logged.items()}
+            self.tell("step", **{**values, "step": step, "epoch": epoch})
+
     def asked(self) -> list[dict[str, Any]]:
         """Return what the agent has sent since the last call."""
         messages: list[dict[str, Any]] = []
@@ -119,3 +130,12 @@ class Progress:
             self.close()
             return False
         return True
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (int, float, str, bool)):
+        return value
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):  # such as a tensor of many numbers
+        return str(value)[:100]

@@ -1,15 +1,11 @@
 """The session of a training program: process group, device, data, state, signals and progress."""
 
-import faulthandler
 import logging
-import os
-import signal
 import time
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import IterableDataset
@@ -22,10 +18,12 @@ from slurmkit.train.agreement import Agreement, side_group
 from slurmkit.train.content import Content
 from slurmkit.train.errors import TrainError
 from slurmkit.train.loader import ResumableLoader, Share, stream_loader
+from slurmkit.train.notices import show_notices
 from slurmkit.train.progress import Progress
 from slurmkit.train.saver import Means
 from slurmkit.train.settings import Settings
 from slurmkit.train.signals import SignalFlags
+from slurmkit.train.stacks import Stacks
 from slurmkit.train.state import TrainState
 
 if TYPE_CHECKING:
@@ -70,21 +68,15 @@ class Session:
         backend: str | None = None,
         timeout_s: float = 600.0,
     ) -> None:
-        given = {
-            "folder": Path(folder).absolute() if folder is not None else None,
-            "every": str(every) if every is not None else None,
-            "keep": keep,
-            "asynchronous": asynchronous,
-        }
-        chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        self.settings = replace(Settings.from_environment(), **chosen)
+        self.settings = Settings.from_environment().overridden(
+            folder=folder, every=every, keep=keep, asynchronous=asynchronous
+        )
         self._every = Every.parse(self.settings.every)
         self._backend = backend
         self._timeout = timedelta(seconds=timeout_s)
         self._state: TrainState | None = None
         self._checkpointer: TensorCheckpointer | None = None
         self._logged: dict[str, Any] = {}
-        self._stacks: TextIO | None = None
 
     def __enter__(self) -> "Self":
         self._world = world.join(self._timeout, self._backend)
@@ -93,12 +85,12 @@ class Session:
         if self.world_size > 1:
             world.die_at_once_on_errors()
         if self.rank == 0:
-            _show_notices()
+            show_notices()
         self._group = side_group(self._timeout)
         self._flags = SignalFlags(self.settings.warning_signal, self.settings.grace_s)
         self._flags.install()
         self._progress = Progress(self.settings.agent_socket, self.rank)
-        self._open_stacks()
+        self._stacks = Stacks(self.settings, self.rank)
         return self
 
     def __exit__(
@@ -111,6 +103,7 @@ class Session:
         if self._checkpointer is not None:
             self._checkpointer.close()
         self._progress.close()
+        self._stacks.close()
         # After an error the peers may wait in a collective, and destroying the group for them.
         if self._world.joined and (kind is None or issubclass(kind, SystemExit)):
             world.leave(self._group)
@@ -183,47 +176,9 @@ class Session:
         }
 
     def _report(self, step: int, epoch: int) -> None:
-        if self._progress.step_due(time.monotonic()):
-            logged = {name: _number(value) for name, value in self._logged.items()}
-            self._progress.tell("step", **{**logged, "step": step, "epoch": epoch})
+        self._progress.step(step, epoch, self._logged)
 
     def _say_started(self, restored: int | None) -> None:
-        self._progress.session(**self._hello, restored=restored)
+        self._progress.session(**self._stacks.hello, restored=restored)
         if restored is not None:
             _log.info("goes on from step %d in %s", restored, self.settings.folder)
-
-    def _open_stacks(self) -> None:
-        """Let a signal write the Python stacks of this rank to a file, also while it hangs in C."""
-        self._hello: dict[str, Any] = {"pid": os.getpid(), "dump": None}
-        settings = self.settings
-        if settings.run_dir is None or settings.agent_socket is None:
-            return
-        number = signal.SIGUSR1
-        if settings.warning_signal is number:
-            number = signal.SIGUSR2
-        path = settings.run_dir / "logs" / f"attempt-{settings.attempt}"
-        path /= f"rank-{self.rank:05d}.stacks"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._stacks = path.open("a")
-        except OSError as error:
-            _log.warning("no stacks can be written to %s: %s", path, error.strerror)
-            return
-        faulthandler.register(number, file=self._stacks, all_threads=True)
-        self._hello |= {"dump": number.name.removeprefix("SIG"), "dump_path": str(path)}
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.item() if value.numel() == 1 else None
-    return value if isinstance(value, (int, float, str, bool)) else str(value)
-
-
-def _show_notices() -> None:
-    """Show slurmkit's notices on stderr, unless the program has set up logging itself."""
-    if _log.hasHandlers():
-        return
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("slurmkit: %(message)s"))
-    _log.addHandler(handler)
-    _log.setLevel(logging.INFO)

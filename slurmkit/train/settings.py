@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slurmkit.train.errors import TrainError
@@ -68,6 +68,23 @@ class Settings:
             warning_signal=_signal(env.get("SLURMKIT_WARNING_SIGNAL", "")),
             grace_s=_number(env, "SLURMKIT_GRACE_S", 30.0),
             mtbf_s=_number(env, "SLURMKIT_MTBF_S", 0.0) or None,
+        )
+
+    def overridden(
+        self,
+        *,
+        folder: str | Path | None = None,
+        every: str | int | None = None,
+        keep: int | None = None,
+        asynchronous: bool | None = None,
+    ) -> "Settings":
+        """Return them with what the program itself says; None leaves what the job says."""
+        return replace(
+            self,
+            folder=self.folder if folder is None else Path(folder).absolute(),
+            every=self.every if every is None else str(every),
+            keep=self.keep if keep is None else keep,
+            asynchronous=self.asynchronous if asynchronous is None else asynchronous,
         )
 
 

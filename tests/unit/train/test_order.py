@@ -110,7 +110,7 @@ def test_each_sample_once_whatever_the_number_of_ranks(plan, size, batch):
                 loader.load_state_dict(state)
         iterators = [iter(loader) for loader in ranks]
         for _ in range(steps):
-            if ranks[0].seen == size or ranks[0].epoch:
+            if ranks[0].at_end:
                 break
             if size - ranks[0].seen < world:
                 return  # fewer samples left than ranks: some are repeated, as the page says
@@ -139,6 +139,15 @@ def test_it_resumes_at_any_batch_of_any_epoch():
         while resumed.epoch < 3:
             rest += [batch.tolist() for batch in resumed]
         assert rest == batches[place + 1 :]
+
+
+def test_who_counts_the_batches_gets_the_next_epoch_as_well():
+    loader, other = loaders(1)[0], loaders(1)[0]
+    counted = []
+    for _ in range(2):  # as Lightning does it: it never asks for the batch after the last one
+        iterator = iter(loader)
+        counted.append([next(iterator).tolist() for _ in range(len(loader))])
+    assert counted == [[batch.tolist() for batch in other] for _ in range(2)]
 
 
 def test_fewer_samples_than_ranks_repeat():
