@@ -33,7 +33,8 @@ def test_commands_do_what_the_page_says(fault_cluster, tmp_path: Path) -> None:
         console.script(session, {}),
     ]
     done = subprocess.run(
-        ["bash", "-c", "\n".join(lines)],
+        # Told to end, bash still takes the sandbox down; killed, it could not.
+        ["timeout", "240", "bash", "-c", "\n".join(lines)],
         cwd=tmp_path,
         capture_output=True,
         text=True,
