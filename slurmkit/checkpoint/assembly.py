@@ -8,7 +8,7 @@ from pathlib import Path
 from slurmkit.checkpoint.errors import SaveFailedError
 from slurmkit.checkpoint.layout import MANIFEST_NAME
 from slurmkit.checkpoint.manifest import ManifestFile, sorted_files
-from slurmkit.checkpoint.reading import walk
+from slurmkit.checkpoint.reading import fresh_size, walk
 from slurmkit.checkpoint.reports import RankReport, is_report
 from slurmkit.rundir.atomic import sync_folder, write_all
 
@@ -70,6 +70,8 @@ def settle_files(folder: Path, files: Sequence[ManifestFile]) -> None:
         del present[name]
     for file in files:
         size_bytes = present.pop(file.name, None)
+        if size_bytes != file.size_bytes:
+            size_bytes = fresh_size(folder / file.name)
         if size_bytes != file.size_bytes:
             found = "is missing" if size_bytes is None else f"has {size_bytes} bytes"
             raise SaveFailedError(

@@ -45,6 +45,22 @@ def walk(folder: Path) -> dict[str, int]:
     return sizes
 
 
+def fresh_size(path: Path) -> int | None:
+    """Return the length of a file as the server knows it; None when it is not there.
+
+    Of a file that another node has just written, an NFS client may have an old length in its cache
+    for some seconds; opening the file asks the server (close-to-open, nfs(5)).
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
 def digest_file(descriptor: int) -> tuple[int, str]:
     """Return the length and the digest of an open file, from its current position on."""
     total = 0

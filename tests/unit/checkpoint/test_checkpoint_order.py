@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slurmkit.checkpoint import assembly, verify
 from slurmkit.checkpoint.errors import CheckpointError, NoSpaceError
 from slurmkit.checkpoint.hdf5_file import GuardedFile
+from slurmkit.checkpoint.reading import walk
 from slurmkit.checkpoint.store import CheckpointStore
 
 
@@ -101,6 +103,27 @@ def test_a_step_that_cannot_be_moved_is_passed_over(folder, save, monkeypatch, c
     assert newest is not None
     assert newest.step == 1
     assert "is passed over" in caplog.text
+
+
+def test_lengths_in_a_stale_cache_harm_nothing(folder, monkeypatch):
+    """An NFS client may say for seconds that a file is as short as when it last looked."""
+
+    def stale(top: Path) -> dict[str, int]:
+        return {name: 1 for name in walk(top) if name != "unseen"}
+
+    monkeypatch.setattr(assembly, "walk", stale)
+    monkeypatch.setattr(verify, "walk", stale)
+    store = CheckpointStore(folder)
+    writer = store.begin(1)
+    entries = []
+    for name in ("a", "unseen"):
+        with writer.open(name) as file:
+            file.write(b"12345")
+        entries.append(file.close())
+    writer.report(0, entries)
+    manifest = writer.commit(writer.await_reports(1, 5))
+    assert store.newest_metadata() == manifest
+    assert store.newest() == manifest
 
 
 def test_an_empty_report_of_a_failure_means_a_full_disk(folder):
