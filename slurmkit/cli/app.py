@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from slurmkit import __version__
-from slurmkit.cli import compute, jobs, meta, plugins, recovery, runs, sandbox, topo
+from slurmkit.cli import compute, health, jobs, meta, plugins, recovery, runs, sandbox, topo
 
 app = typer.Typer(
     name="slurmkit",
@@ -53,5 +53,6 @@ app.add_typer(recovery.ckpt, name="ckpt")
 app.add_typer(meta.site_app, name="site")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(topo.app, name="topo")
+app.add_typer(health.app, name="health")
 app.add_typer(plugins.app, name="plugins")
 compute.register(app)
