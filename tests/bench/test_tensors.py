@@ -161,13 +161,15 @@ def test_synchronous_save(tmp_path, state, in_turn, figure):
         assert result is not None
         assert result.error is None
 
-    def raw() -> None:
-        path = tmp_path / "raw"
-        path.unlink(missing_ok=True)
-        with path.open("wb", buffering=0) as file:
+    def raw() -> None:  # removes the one before when the new one is there, as retention does
+        number = next(steps)
+        with (tmp_path / f"raw-{number}").open("wb", buffering=0) as file:
             for array in arrays:
                 file.write(array.data)
             os.fsync(file.fileno())
+        for path in tmp_path.glob("raw-*"):
+            if path.name != f"raw-{number}":
+                path.unlink()
 
     pair = in_turn(ours, raw, rounds=5)
     figure(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 1 << 20
 DIGEST_BYTES = 16
+_PIECE_BYTES = 4 << 20  # small enough to be still in the cache when it is digested again
 
 
 def block_digest(block: "Buffer") -> bytes:
@@ -38,14 +39,10 @@ class BlockFile:
         Raises:
             NoSpaceError, SaveFailedError: as `DigestingFile.write`.
         """
-        while data:
-            piece = data[: self._room]
-            self._hash.update(piece)
+        for start in range(0, len(data), _PIECE_BYTES):
+            piece = data[start : start + _PIECE_BYTES]
+            self._digest(piece)
             self._file.write(piece)
-            self._room -= len(piece)
-            if not self._room:
-                self._end_block()
-            data = data[len(piece) :]
 
     def close(self) -> tuple[FileEntry, bytes]:
         """Make the file durable and return its entry and the digests of its blocks.
@@ -56,6 +53,15 @@ class BlockFile:
         if self._room < BLOCK_BYTES:
             self._end_block()
         return self._file.close(), bytes(self._digests)
+
+    def _digest(self, data: memoryview) -> None:
+        while data:
+            block = data[: self._room]
+            self._hash.update(block)
+            self._room -= len(block)
+            if not self._room:
+                self._end_block()
+            data = data[len(block) :]
 
     def _end_block(self) -> None:
         self._digests += self._hash.digest()
