@@ -283,7 +283,7 @@ class _LocalRun:
         return LocalResult(code, state, cause, self._attempt)
 
     def _note(self, event: str, **fields: object) -> None:
-        self._ledger.append(event, self._attempt, **fields)
+        self._ledger.append(event, self._attempt, at=None, **fields)
 
     @contextmanager
     def _handlers(self, group: Group) -> Iterator[None]:

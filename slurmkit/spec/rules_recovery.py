@@ -25,12 +25,15 @@ def _spares(spec: JobSpec) -> Iterator[Finding]:
                 warning=True,
             )
         return
-    keys = [key for key, action in _actions(spec.resilience) if action == "spare"]
+    actions = _actions(spec.resilience)
+    keys = [key for key, action in actions if action == "spare"]
     if keys and not spares:
+        others = [action for _, action in actions if action not in ("spare", "stop")]
         yield Finding(
-            "there is no spare node to take over",
+            "there is no spare node to take over" + (f"; {others[0]} is tried" if others else ""),
             keys[0],
             "Set resources.spares, or choose another action.",
+            warning=bool(others),
         )
     if spares and not keys:
         yield Finding(

@@ -115,6 +115,11 @@ def test_refused(tmp_path: Path, text: str, message: str) -> None:
             "resilience.on_node_failure",
             "shrink has nothing to give up: the program runs on 1 and needs 1",
         ),
+        (
+            "checkpoint: true\nresilience: [spare, requeue]",
+            "resilience.on_node_failure",
+            "there is no spare node to take over; requeue is tried",
+        ),
         ("checkpoint: {keep: 1}", "checkpoint.keep", "there is none to fall back on"),
         ("checkpoint: {levels: [nvme, partner, shared]}", "checkpoint.levels", "has no partner"),
         (
