@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from slurmkit.checkpoint.manifest import Manifest, parse
 from slurmkit.checkpoint.store import CheckpointStore
 from slurmkit.checkpoint.tensors.errors import WriterDiedError
 from slurmkit.checkpoint.tensors.part import Place
-from slurmkit.checkpoint.tensors.writer import PACKET_BYTES
+from slurmkit.checkpoint.tensors.writer import FOR_THE_TRAINING, PACKET_BYTES
 
 # The child takes over the search path, so that it finds the same slurmkit, whatever the way
 # this process found it.
@@ -71,13 +72,18 @@ class WriterProcess:
             "world_size": place.world_size,
             "timeout_s": place.timeout_s,
         }
-        with theirs:
+        # The child begins with these signals blocked, so none kills it before it ignores them
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_TRAINING)
+        try:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _CHILD, json.dumps(settings)],
                 stdin=subprocess.DEVNULL,
                 stdout=sys.__stderr__,  # the training's standard output is its own
                 pass_fds=[theirs.fileno()],
             )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            theirs.close()
 
     @property
     def pid(self) -> int:

@@ -29,6 +29,15 @@ from slurmkit.checkpoint.writer import StepWriter
 
 _Request = tuple[dict[str, Any], list[int]]  # a message and the descriptors that came with it
 PACKET_BYTES = 64 << 10
+# Slurm sends signals to every process of a job step
+FOR_THE_TRAINING = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGCONT,
+)
 _IDLE_IO = 3 << 13  # IOPRIO_CLASS_IDLE; ioprio_set(2)
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "ppc64le": 273}
 _log = logging.getLogger(__name__)
@@ -42,9 +51,9 @@ def main(settings: dict[str, Any]) -> None:
             ``folder``, ``token``, ``keep``, ``run``, ``local_dir``, ``partner``, ``rank``,
             ``world_size``, ``timeout_s``.
     """
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
     end_with(settings["parent"], settings["main_thread"])
+    for number in FOR_THE_TRAINING:
+        signal.signal(number, signal.SIG_IGN)
     _be_modest()
     logging.basicConfig(format="slurmkit checkpoint writer: %(message)s", stream=sys.stderr)
     connection = socket.socket(fileno=settings["socket"])

@@ -249,13 +249,24 @@ def writer_killed() -> None:
     with_saves.close()
 
 
+def ignores_term(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    ignored = next(line for line in status.splitlines() if line.startswith("SigIgn"))
+    return bool(int(ignored.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def rank_dies() -> None:
     """A rank dies after it staged its part, and its writer with it; nothing is committed."""
-    with_saves = checkpointer(timeout_s=3)
+    with_saves = checkpointer()
     with_saves.save(1, {"m": sharded(BY_ROWS, 1)}, {})
     assert with_saves.wait(60).error is None
     dist.barrier()
+    with_saves.close()
+    with_saves = checkpointer(timeout_s=2)
     if RANK == 1:
+        # A stopped process cannot ask to be killed with its parent: it has to be up before
+        while not ignores_term(with_saves.writer_pid):
+            time.sleep(0.01)
         os.kill(with_saves.writer_pid, signal.SIGSTOP)
     with_saves.save(2, {"m": sharded(BY_ROWS, 2)}, {})
     (FOLDER / f"writer-{RANK}").write_text(str(with_saves.writer_pid))

@@ -83,8 +83,9 @@ def test_a_writer_that_dies_idle_is_replaced(tmp_path):
 
 def test_the_writer_ignores_the_signals_that_are_meant_for_the_training(tmp_path):
     checkpointer = TensorCheckpointer(CheckpointStore(tmp_path))
+    os.kill(checkpointer.writer_pid, signal.SIGTERM)  # before it is up
     checkpointer.save(1, {"w": torch.ones(3)}, {})
-    assert checkpointer.wait(30).error is None  # it is up
+    assert checkpointer.wait(30).error is None
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         os.kill(checkpointer.writer_pid, number)
     checkpointer.save(2, {"w": torch.ones(3)}, {})
