@@ -26,6 +26,7 @@ starts one on each node of a job; nobody else has to.
 """
 
 _IGNORED = (signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2)
+_NICE = -10
 _WAIT_FOR_PLACE_S = 3.0
 _LEFT_ALONE_S = 2.0  # without an answer for this long, it looks at the shared folder
 _SUBMIT_WITHIN_S = 120.0
@@ -55,6 +56,8 @@ def main(args: list[str]) -> int:
     except OSError as error:
         raise SlurmkitError(f"{host}: cannot read {path}: {error.strerror}") from error
     socket = socket_path(os.getuid(), os.environ.get("SLURM_JOB_ID", "local"), host)
+    with contextlib.suppress(OSError):  # where we may: ranks that use every core must not delay us
+        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
     with contextlib.suppress(OSError):
         os.chdir("/")  # a folder that is not there any more must not be in the way
     return Agent(path, control, host, socket).run()

@@ -16,7 +16,7 @@ from pathlib import Path
 from slurmkit.errors import SlurmkitError
 from slurmkit.supervise.agent_place import listened_to, private_folder, sweep
 from slurmkit.supervise.agent_wire import Message
-from slurmkit.supervise.progress import PhaseBoard
+from slurmkit.supervise.progress_phases import PhaseBoard
 
 MAX_PACKET_BYTES = 1 << 15
 _MAX_PACKETS_AT_ONCE = 64

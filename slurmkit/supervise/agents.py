@@ -35,7 +35,8 @@ from slurmkit.supervise.agent_wire import (
     write_control,
 )
 from slurmkit.supervise.hang import HangDetector, settings_of
-from slurmkit.supervise.progress import PhaseBoard, ProgressBoard
+from slurmkit.supervise.progress import ProgressBoard
+from slurmkit.supervise.progress_phases import PhaseBoard
 
 _BEACON_S = 1.0
 #: Looks per heartbeat: a loss is seen this part of a heartbeat late at most.

@@ -1,6 +1,7 @@
 """How far all ranks are, from what nodes say."""
 
-from slurmkit.supervise.progress import PhaseBoard, ProgressBoard
+from slurmkit.supervise.progress import ProgressBoard
+from slurmkit.supervise.progress_phases import PhaseBoard
 
 
 def say(board: ProgressBoard, host: str, low: tuple[int, int], high: tuple[int, int]) -> None:
