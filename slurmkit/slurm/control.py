@@ -14,6 +14,7 @@ from slurmkit.slurm.states import JobId, JobKey, JobState, job_key
 
 _KILL_WAIT = re.compile(r"^KillWait\s*=\s*(\d+)", re.MULTILINE)
 _GRACE_TIME = re.compile(r"\bGraceTime=(\d+)")
+_MAX_REASON = 200
 _ENDED = ("already completing or completed", "Invalid job id", "Job/step already")
 
 
@@ -152,6 +153,15 @@ class JobControl:
             raise output.error()
         said = output.complaint or output.stdout.strip()
         raise RefusedError(f"Slurm does not requeue job {job_key(job)}: {said}")
+
+    def drain(self, node: str, reason: str) -> None:
+        """Take a node out once its jobs have ended; only operators may.
+
+        Raises:
+            SlurmError: Slurm refuses, or does not answer.
+        """
+        words = [f"NodeName={node}", "State=DRAIN", f"Reason={reason[:_MAX_REASON]}"]
+        self._runner.check(["scontrol", "update", *words])
 
     def batch_script(self, job: JobId) -> str:
         """Return the text of a job's batch script.

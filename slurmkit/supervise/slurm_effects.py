@@ -6,6 +6,7 @@ and it is tried again: the controller may be restarted, or it is this node that 
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -18,6 +19,8 @@ from slurmkit.supervise.context import JobContext
 if TYPE_CHECKING:  # few jobs need them
     from slurmkit.slurm.control import JobControl
 
+#: Set to 1 by sites whose operators run jobs, or let them drain nodes.
+DRAIN_VARIABLE = "SLURMKIT_DRAIN"
 _RETRY_S = 1.0
 _SCANCEL_S = 3.0
 _T = TypeVar("_T")
@@ -59,6 +62,17 @@ class SlurmEffects:
     async def answers(self) -> bool:
         """Whether a controller answers."""
         return not self._job.key or await asyncio.to_thread(_answers)
+
+    async def drain(self, host: str, why: str) -> None:
+        """Ask for a node to be drained, where the site lets jobs do so (SLURMKIT_DRAIN=1)."""
+        if os.environ.get(DRAIN_VARIABLE) != "1":
+            return
+        from slurmkit.slurm.control import JobControl  # noqa: PLC0415
+
+        try:
+            await asyncio.to_thread(JobControl().drain, host, f"slurmkit: {why}")
+        except SlurmError as error:
+            self._warn(f"{host} could not be drained: {error.message}")
 
     async def pass_on_term(self, name: str) -> None:
         """Give the ranks the TERM that only the supervisor got.

@@ -239,7 +239,12 @@ class Supervisor:
         from slurmkit.supervise.watching import Watching  # noqa: PLC0415 (one attempt needs none)
 
         watching = Watching(
-            self._options, self._element, self._journal, lambda: self._number, self._post
+            self._options,
+            self._element,
+            self._journal,
+            lambda: self._number,
+            self._post,
+            lambda host, why: self._spawn(self._slurm.drain(host, why)),
         )
         self._watching = self._aftermath.watching = watching
         try:

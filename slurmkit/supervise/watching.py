@@ -9,7 +9,7 @@ from slurmkit.rundir.layout import ElementDir
 from slurmkit.supervise import agent_events as seen
 from slurmkit.supervise.agents import Agents, AgentSettings
 from slurmkit.supervise.journal import Journal
-from slurmkit.supervise.nodes import LiveTasks, Roll
+from slurmkit.supervise.nodes import LiveTasks, Roll, to_drain
 from slurmkit.supervise.options import Options
 from slurmkit.supervise.policy_values import (
     Committed,
@@ -35,6 +35,7 @@ class Watching:
         journal: the ledger.
         attempt: tells the number of the present attempt.
         post: takes events of the policy.
+        drain: asks the site to take a node out, given the reason.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Watching:
         journal: Journal,
         attempt: Callable[[], int],
         post: Callable[[Event], None],
+        drain: Callable[[str, str], None],
     ) -> None:
         self.step: int | None = None
         self.committed: set[int] = set()
@@ -51,6 +53,7 @@ class Watching:
         self._journal = journal
         self._number = attempt
         self._post = post
+        self._drain = drain
         self._tasks = LiveTasks()
         self._roll = Roll(())
         self._restored: int | None = None
@@ -149,6 +152,9 @@ class Watching:
             self._note("preflight", host=event.host, verdicts=verdicts)
         if event.verdicts:
             self.verdicts[event.host] = event.verdicts
+        if bad := to_drain(event.verdicts):
+            words = "; ".join(f"{verdict.check}: {verdict.detail}" for verdict in bad)
+            self._drain(event.host, words)
         self._roll.up(event.host, event.verdicts)
         if event.returned:
             self._post(NodeBack(event.host))
