@@ -84,7 +84,12 @@ def _element_rows(element: "ElementStatus") -> list[tuple[str, str]]:
 
 def _jobs(status: "RunStatus") -> str:
     jobs = status.elements[0].jobs if len(status.elements) == 1 else []
-    return f"{jobs[-1]}, after {', '.join(jobs[:-1])}" if len(jobs) > 1 else status.job_id
+    if len(jobs) < 2:
+        return status.job_id
+    *former, newest = jobs
+    shown = ", ".join(former[-3:])
+    more = f" and {len(former) - 3} more" if len(former) > 3 else ""
+    return f"{newest}, after {shown}{more}"
 
 
 def _attempts(element: "ElementStatus") -> str:

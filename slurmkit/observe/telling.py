@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from slurmkit.errors import EXIT_STOPPED
 from slurmkit.hostlist import compress
 from slurmkit.observe import words
 from slurmkit.observe.attempts import Attempt, History
@@ -38,6 +39,7 @@ class Teller:
         self._history = history
         self._attempts = {a.number: a for a in history.attempts}
         self._told_exit: set[int] = set()
+        self._warned: set[int] = set()
         self._told: dict[int, set[str]] = {}
         self._causes: list[str] = []
         self._saves: list[Record] = []
@@ -145,6 +147,7 @@ class Teller:
 
     def _warned(self, record: Record) -> str:
         fields = record.fields
+        self._warned.add(record.attempt)
         deadline = fields.get("deadline")
         left = f", with {words.span(deadline - record.time)} left" if deadline else ""
         why = str(fields.get("why") or "the end of its time")
@@ -174,7 +177,10 @@ class Teller:
 
     def _task_exited(self, record: Record) -> str:
         fields = record.fields
-        self._trouble(record)
+        if record.attempt not in self._warned:
+            self._trouble(record)
+        elif fields.get("exit_code") == EXIT_STOPPED:
+            return ""  # it did as it was told
         if record.attempt in self._told_exit or fields.get("consequence"):
             return ""
         self._told_exit.add(record.attempt)

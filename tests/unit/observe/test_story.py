@@ -129,6 +129,24 @@ def test_a_cause_is_told_once(simulation: Any) -> None:
     ]
 
 
+def test_ranks_that_stop_as_they_were_told_are_no_failure(simulation: Any) -> None:
+    run = simulation()
+    run.new_life()
+    run.start()
+    run.train(10)
+    run.note("warned", why="the time limit", deadline=run.now + 60)
+    run.note("task_exited", rank=1, host="n2", exit_code=75, reason="last words")
+    run.note("attempt_ended", exit_code=75, state="failed", reason="")
+    run.note("failure", kind="stopped", reason="the ranks have saved and stopped")
+    run.decide("successor")
+    run.new_life()
+    run.start()
+    told = _told(run)
+    assert "Attempt 1 stopped when it was asked to: the ranks have saved and stopped." in told
+    assert not [text for text in told if "exit code" in text]
+    assert told[-1] == "It went on from the checkpoint of step 10."
+
+
 def test_an_event_of_a_later_release_is_passed_over(simulation: Any) -> None:
     run = simulation()
     run.new_life()
