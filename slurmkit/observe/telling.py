@@ -39,7 +39,7 @@ class Teller:
         self._history = history
         self._attempts = {a.number: a for a in history.attempts}
         self._told_exit: set[int] = set()
-        self._warned: set[int] = set()
+        self._asked: set[int] = set()
         self._told: dict[int, set[str]] = {}
         self._causes: list[str] = []
         self._saves: list[Record] = []
@@ -147,7 +147,7 @@ class Teller:
 
     def _warned(self, record: Record) -> str:
         fields = record.fields
-        self._warned.add(record.attempt)
+        self._asked.add(record.attempt)
         deadline = fields.get("deadline")
         left = f", with {words.span(deadline - record.time)} left" if deadline else ""
         why = str(fields.get("why") or "the end of its time")
@@ -177,7 +177,7 @@ class Teller:
 
     def _task_exited(self, record: Record) -> str:
         fields = record.fields
-        if record.attempt not in self._warned:
+        if record.attempt not in self._asked:
             self._trouble(record)
         elif fields.get("exit_code") == EXIT_STOPPED:
             return ""  # it did as it was told
