@@ -5,7 +5,18 @@ from typing import Annotated
 import typer
 
 from slurmkit import __version__
-from slurmkit.cli import compute, health, jobs, meta, plugins, recovery, runs, sandbox, topo
+from slurmkit.cli import (
+    compute,
+    health,
+    jobs,
+    meta,
+    plugins,
+    recovery,
+    runs,
+    sandbox,
+    site_files,
+    topo,
+)
 
 app = typer.Typer(
     name="slurmkit",
@@ -50,7 +61,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(recovery.ckpt, name="ckpt")
-app.add_typer(meta.site_app, name="site")
+app.add_typer(site_files.site_app, name="site")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(topo.app, name="topo")
 app.add_typer(health.app, name="health")

@@ -1,6 +1,7 @@
 """Read a site folder: the files it installs, who owns them, and the secrets that must be in place.
 
 SITE/files/etc/slurm/slurm.conf      goes to /etc/slurm/slurm.conf
+SITE/site.yaml                       goes to /etc/slurmkit/site.yaml
 SITE/install.yaml                    owners and modes that a checkout cannot keep, and secrets
 """
 
@@ -14,6 +15,7 @@ from pydantic import Field
 from slurmkit.errors import SlurmkitError, UsageError
 from slurmkit.site.deploy.plan import FileState
 from slurmkit.site.deploy.store import digest_of
+from slurmkit.site.lookup import FILE_NAME, SYSTEM_PATH, read_site
 from slurmkit.yamlfile.reader import read_document
 from slurmkit.yamlfile.types import Line, Section
 from slurmkit.yamlfile.validate import build
@@ -68,7 +70,7 @@ def read_folder(folder: Path) -> SiteFolder:
 
     Raises:
         UsageError: it has no files, or one that is no plain file.
-        InvalidInputError: install.yaml is wrong.
+        InvalidInputError: install.yaml or site.yaml is wrong.
     """
     top = folder / FILES
     if not top.is_dir():
@@ -78,6 +80,9 @@ def read_folder(folder: Path) -> SiteFolder:
         )
     rules = _rules(folder / RULES)
     files = {}
+    if (folder / FILE_NAME).is_file():
+        read_site(folder / FILE_NAME, "the site folder")
+        files[str(SYSTEM_PATH)] = Wanted((folder / FILE_NAME).read_bytes(), Permission())
     for path in sorted(top.rglob("*")):
         if path.is_dir() and not path.is_symlink():
             continue

@@ -231,6 +231,41 @@ def test_links_are_not_followed(machine: Machine, site: Path, tmp_path: Path) ->
     assert list(outside.iterdir()) == []
 
 
+def slurmkit(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    program = Path(sys.executable).with_name("slurmkit")
+    return subprocess.run(
+        [program, "site", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_the_command_line(machine: Machine, site: Path) -> None:
+    root = ("--root", machine.root)
+    write(machine.root, {"/etc/slurm/slurm.conf": "old\n"})
+    (site / "site.yaml").write_text("name: dgx\n")
+    done = slurmkit("diff", site, *root)
+    assert done.returncode == 1
+    assert "update /etc/slurm/slurm.conf" in done.stdout
+    assert "-old\n+new\n" in done.stdout
+    assert "conflict: /etc/slurm/slurm.conf" in done.stderr
+    told = json.loads(slurmkit("diff", site, *root, "--json").stdout)
+    assert {"path": "/etc/slurmkit/site.yaml", "kind": "create"} in told["changes"]
+    assert [conflict["path"] for conflict in told["conflicts"]] == ["/etc/slurm/slurm.conf"]
+    refused = slurmkit("install", site, *root)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "nothing was changed" in refused.stderr
+    done = slurmkit("install", site, *root, "--force")
+    assert done.returncode == 0
+    assert "wrote /etc/slurmkit/site.yaml" in done.stdout
+    assert slurmkit("diff", site, *root).stdout == "nothing would change\n"
+    assert slurmkit("install", site, *root).stdout == "nothing changed\n"
+    done = slurmkit("rollback", *root)
+    assert (done.returncode, "removed /etc/slurmkit/site.yaml" in done.stdout) == (0, True)
+    assert machine.content("/etc/slurm/slurm.conf") == b"old\n"
+    assert slurmkit("rollback", *root).returncode == 2
+    (site / "site.yaml").write_text("nam: dgx\n")
+    assert slurmkit("diff", site, *root).returncode == 2
+
+
 def test_who_did_what_is_written_down(machine: Machine, site: Path) -> None:
     machine.install(read_folder(site))
     machine.rollback()

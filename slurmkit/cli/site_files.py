@@ -1,0 +1,128 @@
+"""slurmkit site diff, install and rollback: a site's files on this machine, or in an image."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slurmkit.cli.meta import site_app
+
+if TYPE_CHECKING:
+    from slurmkit.site.deploy import Change, Machine, SiteFolder
+
+__all__ = ["site_app"]
+
+Folder = Annotated[
+    Path, typer.Argument(metavar="SITE", help="Site folder: files/, install.yaml, site.yaml.")
+]
+Root = Annotated[Path, typer.Option("--root", help="Root of an image.")]
+
+
+@site_app.command("diff")
+def diff(
+    site: Folder,
+    root: Root = Path("/"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Show what an install would change; ends with 1 when it would change something.
+
+    Example: slurmkit site diff site-configs/dgx-h100
+    """
+    from slurmkit.cli import output
+    from slurmkit.errors import EXIT_FAILED
+    from slurmkit.site.deploy import Machine, read_folder
+    from slurmkit.site.deploy.folder import secret_problems
+
+    machine, folder = Machine(root), read_folder(site)
+    planned = machine.changes(folder)
+    conflicts = machine.conflicts(planned)
+    secrets = secret_problems(folder, machine.root)
+    if as_json:
+        output.print_json(
+            {
+                "interrupted": machine.interrupted,
+                "changes": [{"path": change.path, "kind": change.kind} for change in planned],
+                "conflicts": conflicts,
+                "secrets": secrets,
+            }
+        )
+    else:
+        for change in planned:
+            output.echo(f"{change.kind} {change.path}{_modes(change)}")
+            for line in _lines(machine, folder, change):
+                output.echo(line)
+        for conflict in conflicts:
+            output.note(f"conflict: {conflict.path}: {conflict.why}")
+        for problem in secrets:
+            output.note(f"secret: {problem}")
+        if machine.interrupted:
+            output.note("an install or rollback was interrupted; the next one finishes it first")
+        if not planned:
+            output.echo("nothing would change")
+    if planned:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@site_app.command("install")
+def install(
+    site: Folder,
+    root: Root = Path("/"),
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite what others wrote; rollback restores it.")
+    ] = False,
+) -> None:
+    """Put a site's files in place, all or none, and keep the old ones. Restarts nothing.
+
+    Example: slurmkit site install site-configs/dgx-h100 --root /srv/images/gpu-node
+    """
+    from slurmkit.cli import output
+    from slurmkit.site.deploy import Machine, read_folder
+    from slurmkit.site.deploy.folder import secret_problems
+
+    machine, folder = Machine(root), read_folder(site)
+    _print(machine.install(folder, force=force))
+    for problem in secret_problems(folder, machine.root):
+        output.note(f"secret: {problem}")
+
+
+@site_app.command("rollback")
+def rollback(
+    root: Root = Path("/"),
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where files were edited since; edits are lost.")
+    ] = False,
+) -> None:
+    """Undo the last install: every file as it was, with its mode and owner."""
+    from slurmkit.site.deploy import Machine
+
+    _print(Machine(root).rollback(force=force))
+
+
+def _print(done: "list[Change]") -> None:
+    from slurmkit.cli.output import echo
+
+    words = {"create": "wrote", "update": "wrote", "mode": "changed mode of", "remove": "removed"}
+    for change in done:
+        echo(f"{words[change.kind]} {change.path}")
+    if not done:
+        echo("nothing changed")
+
+
+def _modes(change: "Change") -> str:
+    if change.kind != "mode" or change.old is None or change.new is None:
+        return ""
+    old, new = change.old, change.new
+    return f" {old.mode:04o} {old.uid}:{old.gid} -> {new.mode:04o} {new.uid}:{new.gid}"
+
+
+def _lines(machine: "Machine", folder: "SiteFolder", change: "Change") -> list[str]:
+    """Return the difference of two texts, as diff -u shows it; nothing for what is no text."""
+    import difflib
+
+    wanted = folder.files.get(change.path)
+    contents = (machine.content(change.path), wanted.content if wanted else b"")
+    try:
+        old, new = (content.decode().splitlines() for content in contents)
+    except UnicodeDecodeError:
+        return []
+    return list(difflib.unified_diff(old, new, "installed", "site", lineterm=""))
