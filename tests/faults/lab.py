@@ -84,7 +84,8 @@ class Lab:
         """End all jobs, and mend every host, for the next test."""
         self.cluster.exec("login", ["scancel", "--user=root"], timeout=30)
         self.mend()
-        until(lambda: not self.slurm("squeue", "-h"), 40, "the queue is empty")
+        shown = ["squeue", "-h", "-o", "%i %T %N %R"]
+        until(lambda: not self.slurm(*shown), 90, "the queue is empty", lambda: self.slurm(*shown))
 
     def mend(self) -> None:
         """Heal what is broken."""
@@ -285,6 +286,25 @@ class Run:
             _, step, seen, *_ = line.split()
             assert found.setdefault(int(step), seen) == seen, f"step {step} of rank {rank}"
         return dict(sorted(found.items()))
+
+    def samples_kept(
+        self, ranks: Iterable[int], kept: dict[int, tuple[int, int]]
+    ) -> dict[int, int]:
+        """Return how often each sample was seen in steps whose result was kept.
+
+        Args:
+            ranks: whose steps.
+            kept: by attempt, the step before the first and the last that count.
+        """
+        counts: dict[int, int] = {}
+        for rank in ranks:
+            for line in (self.lab.folder / f"steps-{rank}.log").read_text().splitlines():
+                _, step, seen, token, _ = line.split()
+                after, last = kept[int(token.rpartition("/")[2])]
+                if after < int(step) <= last:
+                    for number in seen.split(","):
+                        counts[int(number)] = counts.get(int(number), 0) + 1
+        return dict(sorted(counts.items()))
 
     def check_plain(self, num_ranks: int = 2, steps: int = 60) -> None:
         """The plain program's result is that of an undisturbed run, and it never ran twice."""

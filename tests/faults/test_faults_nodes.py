@@ -109,6 +109,9 @@ def test_without_a_spare_it_shrinks(lab) -> None:
     assert run.decisions() == ["shrink", "done"]
     assert victim not in run.nodes()
     run.check_commits()
+    restored = run.events("first_step")[-1].fields["restored"]
+    seen = run.samples_kept(range(3), {1: (0, restored), 2: (restored, 10**9)})
+    assert seen == dict.fromkeys(range(48), 5), "each of 48 samples once per epoch"
 
 
 @pytest.mark.long

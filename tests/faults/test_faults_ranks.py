@@ -22,7 +22,7 @@ def test_a_rank_hangs(lab, undisturbed) -> None:
         "train",
         "--fault",
         f"hang:1:{step}",
-        resilience="on_node_failure: spare, heartbeat_s: 1, hang: 10s",
+        resilience="on_node_failure: spare, heartbeat_s: 1, hang: 25s",
     )
     hang = run.until_event("hang")
     run.until_done()
