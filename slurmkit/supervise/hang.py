@@ -7,8 +7,9 @@ file system that gets slow is not taken for a hang. Each time that a learned lim
 next is twice as long: a program with long pauses is interrupted a few times and not for ever.
 
 With a duration, that duration is the limit between steps; loading and saving keep the larger of it
-and their budget. A program that reports no steps is then judged by its output alone. Its processor
-time says nothing: a rank that waits in a collective spins at 100 %.
+and their budget. A program that reports no steps is then judged by its output alone, from its first
+line on and not in its first minute. Its processor time says nothing: a rank that waits in a
+collective spins at 100 %.
 """
 
 from bisect import insort
@@ -30,6 +31,7 @@ class HangSettings:
         floor_s: the least of a learned limit.
         ceiling_s: the most of a learned limit, and the limit until enough steps were seen.
         start_s: from the start of an attempt to the first step: imports, compilation, data.
+        grace_s: from the start of an attempt until its output alone is judged.
         load_s: for loading a checkpoint.
         save_s: for the part of a save that holds the ranks up.
     """
@@ -39,6 +41,7 @@ class HangSettings:
     floor_s: float = 300.0
     ceiling_s: float = 3600.0
     start_s: float = 3600.0
+    grace_s: float = 60.0
     load_s: float = 1800.0
     save_s: float = 1800.0
 
@@ -80,6 +83,7 @@ class HangDetector:
     def begin(self, now: float) -> None:
         """An attempt starts; what was learned stays."""
         self._running = True
+        self._begun = now
         self._phase = "start"
         self._phase_since = now
         self._life = now
@@ -133,7 +137,11 @@ class HangDetector:
         if limit is None:
             return None
         limit_s, what = limit
-        life = self._life if self._reports else max(self._life, self._output or 0.0)
+        life = self._life
+        if not self._reports:
+            # A Session may still come: the import of torch alone takes longer than a short limit.
+            first = self._begun + self._settings.grace_s - limit_s
+            life = max(life, self._output or 0.0, first)
         silent_s = now - life
         if silent_s <= limit_s:
             return None
@@ -147,6 +155,8 @@ class HangDetector:
         if not self._reports:
             if settings.limit_s is None:
                 return None
+            if self._output is None:
+                return max(settings.limit_s, settings.start_s), "any output of a rank"
             return settings.limit_s, "output of any rank"
         least_s = settings.limit_s or 0.0
         if self._phase == "start":
