@@ -13,6 +13,7 @@ import pytest
 from slurmkit import api
 from slurmkit.api.schemas import NAMES, schema_of
 from slurmkit.checkpoint.commands import begin_folder, commit_folder
+from slurmkit.checkpoint.fence import write_fence
 from slurmkit.rundir.layout import ElementDir, RunDir
 from slurmkit.rundir.ledger import LedgerWriter
 
@@ -178,6 +179,18 @@ def test_ckpt_begin_and_commit_for_programs_in_any_language(tmp_path: Path) -> N
         jsonschema.validate(committed, schema_of("ckpt-commit"))
         assert (committed["step"], committed["num_files"]) == (int(step), 1)
     assert [item.step for item in api.list_checkpoints(str(tmp_path / "ckpt"))[0].steps] == [8]
+
+
+def test_a_start_that_was_replaced_may_not_commit(tmp_path: Path) -> None:
+    folder = tmp_path / "ckpt"
+    env = {"SLURMKIT_CHECKPOINT_DIR": str(folder), "SLURMKIT_FENCE": "17.0.abcd/1"}
+    write_fence(folder, "17.0.abcd/1")
+    (Path(_cli("ckpt", "begin", "7", env=env).stdout.strip()) / "field.dat").write_bytes(b"x")
+    write_fence(folder, "19.0.ef01/2")
+    done = _cli("ckpt", "commit", "7", env=env)
+    assert done.returncode == 1
+    assert "19.0.ef01/2" in done.stderr
+    assert api.list_checkpoints(str(folder))[0].steps == []
 
 
 def test_ckpt_commit_without_a_folder_says_what_to_do() -> None:
