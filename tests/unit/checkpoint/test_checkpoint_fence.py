@@ -196,13 +196,13 @@ def test_two_attempts_in_a_tug_of_war_never_both_own_a_step(folder):
     fence.write_fence(folder, "0/1")
     errors: list[str] = []
     lock = threading.Lock()  # one supervisor at a time, as Slurm starts them
-    stop = time.monotonic() + 2
+    stop = time.monotonic() + 1
     rounds = 0
 
     def contend(name: str) -> None:
         nonlocal rounds
         number = 0
-        while time.monotonic() < stop:
+        while time.monotonic() < stop or rounds < 30:
             number += 1
             token = f"{name}-{number}/1"
             with lock:
@@ -226,7 +226,6 @@ def test_two_attempts_in_a_tug_of_war_never_both_own_a_step(folder):
     for thread in threads:
         thread.join()
     assert errors == []
-    assert rounds > 20
     store = CheckpointStore(folder)
     steps = store.dir.steps()
     assert steps == list(range(1, len(steps) + 1))
