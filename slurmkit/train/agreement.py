@@ -22,12 +22,14 @@ class Wishes:
         save: save and go on.
         busy: no save can start now: one is under way, or the last one failed a moment ago.
         deadline: unix time by which all have to be gone; infinite when nobody said.
+        stride: boundaries from one exchange to the next; rank 0 proposes it.
     """
 
     stop: bool = False
     save: bool = False
     busy: bool = False
     deadline: float = math.inf
+    stride: int = 0
 
 
 _NOTHING = Wishes()
@@ -44,15 +46,26 @@ class Agreement:
     def __init__(self, group: Any = None) -> None:
         self._group = group
         self._work: Any = None
-        # stop, save, busy, -deadline: the maximum of the last is the earliest deadline.
-        self._values = torch.empty(4, dtype=torch.float64)
+        # stop, save, busy, -deadline (the maximum is the earliest one), stride
+        self._values = torch.empty(5, dtype=torch.float64)
         self._numbers = self._values.numpy()  # reading and writing through numpy is quicker
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is an outcome to `finish`; alone there always is."""
+        return self._work is not None or self._group is None
 
     def start(self, wishes: Wishes) -> None:
         """Tell the others; every rank calls it at every boundary."""
         if self._group is None:
             return
-        self._numbers[:] = (wishes.stop, wishes.save, wishes.busy, -wishes.deadline)
+        self._numbers[:] = (
+            wishes.stop,
+            wishes.save,
+            wishes.busy,
+            -wishes.deadline,
+            wishes.stride,
+        )
         self._work = dist.all_reduce(
             self._values, op=dist.ReduceOp.MAX, group=self._group, async_op=True
         )
@@ -69,8 +82,8 @@ class Agreement:
             return _NOTHING
         self._work.wait()
         self._work = None
-        stop, save, busy, negated = self._numbers.tolist()
-        return Wishes(bool(stop), bool(save), bool(busy), -negated)
+        stop, save, busy, negated, stride = self._numbers.tolist()
+        return Wishes(bool(stop), bool(save), bool(busy), -negated, int(stride))
 
     def any(self, mine: bool) -> bool:
         """Return whether any rank says so, now; waits for all ranks, and for `start` before it."""

@@ -20,6 +20,9 @@ _log = logging.getLogger("slurmkit.train")
 
 #: Kept free before the deadline, so that the processes end by themselves.
 _MARGIN_S = 1.0
+#: An exchange takes some 0.1 ms of each rank where ranks share cores: not more often than this.
+_EXCHANGE_EVERY_S = 0.05
+_LONGEST_STRIDE = 64
 _FIRST_BACKOFF_S = 5.0
 _LONGEST_BACKOFF_S = 300.0
 
@@ -75,6 +78,9 @@ class Saver:
         self._save_s = 0.0
         self._wanted = False
         self._prepared = False
+        self._free = True  # as all ranks know it: no save is under way
+        self._stride = self._proposed = 1
+        self._exchanged, self._exchanged_at = step, 0.0
 
     def ask(self) -> None:
         """Save at the next boundary."""
@@ -90,14 +96,14 @@ class Saver:
         if means.checkpointer.in_flight is not None:
             self._poll()
         self._listen()
-        agreed = means.agreement.finish(self._wishes(step))
+        agreed = self._agreed(step)
         if agreed.stop:
             self._stop(step, agreed)
-        if not agreed.busy and (agreed.save or (self._by_steps and self._due(step))):
+        if self._free and (agreed.save or (self._by_steps and self._due(step))):
             self._save(step)
         elif not self._prepared:
             self._prepare()
-        means.agreement.start(self._wishes(step))
+        self._exchange(step)
 
     def finish(self, step: int) -> None:
         """Save the end of the training and wait until it is committed."""
@@ -110,6 +116,27 @@ class Saver:
         means.agreement.any(False)  # nobody leaves before rank 0 has committed
         means.checkpointer.store.leave_node()
         means.progress.tell("ending", step=step, why="finished")
+
+    def _agreed(self, step: int) -> Wishes:
+        """Return the outcome of the exchange that was started at the last boundary, if one was."""
+        agreement = self._means.agreement
+        if not agreement.pending:
+            return Wishes()
+        agreed = agreement.finish(self._wishes(step))
+        self._free = not agreed.busy
+        self._stride = agreed.stride or 1
+        return agreed
+
+    def _exchange(self, step: int) -> None:
+        """Start an exchange, unless the last one was a moment ago: quick steps share one."""
+        if step - self._exchanged < (self._stride if self._free else 1):
+            return
+        now = time.monotonic()
+        if self._exchanged_at:
+            step_s = (now - self._exchanged_at) / (step - self._exchanged)
+            self._proposed = max(1, min(_LONGEST_STRIDE, int(_EXCHANGE_EVERY_S / (step_s + 1e-9))))
+        self._exchanged, self._exchanged_at = step, now
+        self._means.agreement.start(self._wishes(step))
 
     @property
     def _by_steps(self) -> bool:
@@ -126,6 +153,7 @@ class Saver:
             save=self._wanted or (first and not self._by_steps and self._due(step)),
             busy=means.checkpointer.in_flight is not None or time.monotonic() < self._hold_until,
             deadline=means.flags.deadline,
+            stride=self._proposed if first else 0,
         )
 
     def _listen(self) -> None:
@@ -151,6 +179,7 @@ class Saver:
         means = self._means
         self._wanted = False
         self._prepared = True
+        self._free = False
         self._begun = step
         means.schedule.begun(step, time.monotonic())
         means.progress.tell("phase", phase="save", step=step)

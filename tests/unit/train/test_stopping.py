@@ -20,7 +20,7 @@ def test_told_to_stop_all_ranks_save_the_same_step_and_end_with_75(ranks, tmp_pa
     end = ranks(tmp_path, every=1000, step_s=0.005, orders=[order(5, f"SIG{name}", told)])
     assert end["codes"] == [75, 75], errors(tmp_path)
     assert len(end["steps"]) == 1
-    assert 5 <= end["steps"][0] <= 10
+    assert 5 <= end["steps"][0] <= 25
     again = ranks(tmp_path, every=1000)
     assert again["codes"] == [0, 0]
     undisturbed = ranks(tmp_path / "undisturbed", every=1000)
