@@ -1,9 +1,7 @@
 """A real Slurm cluster in Linux namespaces on this machine, with faults on demand."""
 
-import contextlib
-import os
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -123,11 +121,11 @@ class Sandbox:
         node = hardware.look(profile, scale=scale, renumber=renumber, gpus=gpus, cpus=cpus)
         size = hardware.size(node, Size(nodes, memory_mib=memory_mib), gpus, cpus, gpu_type)
         programs.require_root()
-        with _usual_umask():
+        with programs.usual_umask():
             programs.require_namespaces()
             root_dir = rootfs.prepare(release, progress, accounting=accounting)
             with record.locked(name):
-                _clear_name(name)
+                teardown.clear_name(name)
                 layout = Layout(
                     name=name,
                     state_dir=record.state_dir(name),
@@ -382,24 +380,3 @@ class Sandbox:
         machine.start_hosts(layout, [host for host in layout.hosts if host not in running])
         readiness.wait_usable(layout, layout.nodes, machine.BOOT_TIMEOUT_S, progress)
         record.write_record(layout, record.PHASE_UP)
-
-
-def _clear_name(name: str) -> None:
-    """Remove what a crash left under this name; refuse while a sandbox of that name runs."""
-    known = record.read_record(name)
-    if known and known[1] == record.PHASE_UP and machine.room(known[0]):
-        raise SandboxError(
-            f"sandbox {name} is up already",
-            hint=f"use it, or take it down first: slurmkit sandbox down --name {name}",
-        )
-    teardown.remove(name)
-
-
-@contextlib.contextmanager
-def _usual_umask() -> Iterator[None]:
-    """Make files that other users may read: their jobs run here, too, whatever root's umask is."""
-    before = os.umask(0o022)
-    try:
-        yield
-    finally:
-        os.umask(before)

@@ -1,10 +1,11 @@
 """Programs and rights that a sandbox needs from the machine."""
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slurmkit.errors import UsageError
@@ -99,3 +100,13 @@ def slurm_version(root_dir: Path | None) -> str:
     if done.returncode != 0:
         raise SandboxError(f"{' '.join(command)} failed: {done.stderr.strip() or done.stdout}")
     return done.stdout.split()[-1]
+
+
+@contextlib.contextmanager
+def usual_umask() -> Iterator[None]:
+    """Make files that other users may read: their jobs run here, too, whatever root's umask is."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)

@@ -2,7 +2,7 @@
 
 import shutil
 
-from slurmkit.sandbox import processes, programs, record
+from slurmkit.sandbox import machine, processes, programs, record
 from slurmkit.sandbox.layout import check_name
 from slurmkit.sandbox.record import SandboxError
 
@@ -36,3 +36,18 @@ def remove(name: str) -> bool:
     if there:
         shutil.rmtree(folder)
     return there or bool(inits)
+
+
+def clear_name(name: str) -> None:
+    """Remove what a crash left under this name, for a caller who holds the lock.
+
+    Raises:
+        SandboxError: a sandbox of that name runs.
+    """
+    known = record.read_record(name)
+    if known and known[1] == record.PHASE_UP and machine.room(known[0]):
+        raise SandboxError(
+            f"sandbox {name} is up already",
+            hint=f"use it, or take it down first: slurmkit sandbox down --name {name}",
+        )
+    remove(name)

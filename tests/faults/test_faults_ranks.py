@@ -5,7 +5,7 @@ import pytest
 pytestmark = pytest.mark.slurm
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.long), 1])
 def test_one_rank_is_killed(lab, undisturbed, rank: int) -> None:
     step = lab.random.randrange(12, 50)
     run = lab.train("train", "--fault", f"kill:{rank}:{step}")
@@ -45,6 +45,7 @@ def test_a_bug_is_tried_again_but_not_for_ever(lab) -> None:
     assert run.committed()[-1]["step"] == 15
 
 
+@pytest.mark.long
 def test_a_bug_that_goes_away_costs_one_restart(lab, undisturbed) -> None:
     run = lab.train("train", "--fault", "raise:0:23")
     run.until_done()

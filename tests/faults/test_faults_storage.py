@@ -47,7 +47,13 @@ def test_a_slow_shared_folder_slows_nothing_else(lab, undisturbed) -> None:
     assert run.decisions() == ["done"], "slow is not dead"
 
 
-@pytest.mark.parametrize("kind", ["flip", "truncate", "missing", "swap"])
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["flip", pytest.param("truncate", marks=LONG), pytest.param("missing", marks=LONG), "swap"],
+)
 def test_a_damaged_step_is_set_aside(lab, undisturbed, kind: str) -> None:
     run = lab.train("train", "--fault", f"{kind}:0:38")
     run.until_done()
