@@ -7,9 +7,9 @@ file system that gets slow is not taken for a hang. Each time that a learned lim
 next is twice as long: a program with long pauses is interrupted a few times and not for ever.
 
 With a duration, that duration is the limit between steps; loading and saving keep the larger of it
-and their budget. A program that reports no steps is then judged by its output alone, from its first
-line on and not in its first minute. Its processor time says nothing: a rank that waits in a
-collective spins at 100 %.
+and their budget. A program that reports no steps is then judged by its output alone, but
+not in its first 30 seconds. Its processor time says nothing: a rank that waits in a collective
+spins at 100 %.
 """
 
 from bisect import insort
@@ -41,7 +41,7 @@ class HangSettings:
     floor_s: float = 300.0
     ceiling_s: float = 3600.0
     start_s: float = 3600.0
-    grace_s: float = 60.0
+    grace_s: float = 30.0
     load_s: float = 1800.0
     save_s: float = 1800.0
 
@@ -155,8 +155,6 @@ class HangDetector:
         if not self._reports:
             if settings.limit_s is None:
                 return None
-            if self._output is None:
-                return max(settings.limit_s, settings.start_s), "any output of a rank"
             return settings.limit_s, "output of any rank"
         least_s = settings.limit_s or 0.0
         if self._phase == "start":

@@ -108,20 +108,19 @@ def test_without_reports_auto_judges_nothing() -> None:
 def test_without_reports_a_duration_counts_from_the_last_output() -> None:
     detector = HangDetector(settings_of(30.0))
     detector.begin(0.0)
-    assert detector.check(3500.0) is None  # it may import and compile for long
-    detector.output(3550.0)
-    assert detector.check(3579.0) is None
-    found = detector.check(3581.0)
+    detector.output(50.0)
+    assert detector.check(79.0) is None
+    found = detector.check(81.0)
     assert found is not None
     assert found.what == "output of any rank"
 
 
-def test_output_alone_is_not_judged_in_the_first_minute() -> None:
+def test_output_alone_is_not_judged_in_the_first_seconds() -> None:
     detector = HangDetector(settings_of(10.0))
     detector.begin(100.0)
     detector.output(101.0)  # a warning of an import; the Session is still to come
-    assert detector.check(159.0) is None
-    assert detector.check(161.0) is not None
+    assert detector.check(129.0) is None
+    assert detector.check(131.0) is not None
 
 
 def test_nothing_hangs_between_attempts() -> None:
