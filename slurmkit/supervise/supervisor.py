@@ -406,22 +406,27 @@ class Supervisor:
         await asyncio.to_thread(call_hooks, attempt, self._job, code, self._hooks, say)
 
     async def _finish(self, action: Finish) -> None:
+        """What must not be lost comes first: Slurm may be about to kill us."""
         attempt = self._attempt
-        if attempt is not None and attempt.alive():  # concluded early: Slurm is about to kill it
-            deadline = self._loop.time() + KILL_AFTER_S
-            while attempt.alive() and self._loop.time() < deadline:
-                await asyncio.sleep(0.05)
-            attempt.kill()
         if action.completed:
             self._note("run_completed")
-        if not self._journal.stale:
-            if not action.again and await asyncio.to_thread(
-                remove_secrets, self._run_dir, self._job, say
-            ):
-                self._note("secrets_removed")
-            if attempt is not None:
+        over = not (action.again or self._journal.stale)
+        if over and await asyncio.to_thread(remove_secrets, self._run_dir, self._job, say):
+            self._note("secrets_removed")
+        await self._journal.flush()
+        if attempt is not None:
+            await self._outlived(attempt)
+            if not self._journal.stale:
                 await self._call_hooks(attempt, action.code)
         self._exit_code = action.code
+
+    async def _outlived(self, attempt: Attempt) -> None:
+        """Return when the launcher has ended, which it may not have if Slurm ends the job."""
+        deadline = self._loop.time() + KILL_AFTER_S
+        while attempt.alive() and self._loop.time() < deadline:
+            await asyncio.sleep(0.05)
+        if attempt.alive():
+            attempt.kill()
 
 
 def _names(hostlist: str) -> tuple[str, ...]:
