@@ -72,7 +72,7 @@ def test_stall_of_an_asynchronous_save(checkpointer, state, memcpy, figure):
     memcpy()
     checkpointer.prepare(state, wait_s=60)
     copies, stalls = [], []
-    for step in range(1 + 2 * _ROUNDS):
+    for step in range(1 + _ROUNDS):
         copies.append(memcpy())
         stalls.append(checkpointer.save(step, state, {}).stall_s)
         finished(checkpointer)
