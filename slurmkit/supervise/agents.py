@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 
 from slurmkit.launch.rendezvous import master_address
 from slurmkit.rundir.layout import ElementDir
+from slurmkit.supervise.agent_beacon import Beacon
 from slurmkit.supervise.agent_events import AgentEvent, AgentLost, AgentUp, Hang
 from slurmkit.supervise.agent_liveness import (
     MISSED,
@@ -38,7 +38,6 @@ from slurmkit.supervise.hang import HangDetector, settings_of
 from slurmkit.supervise.progress import ProgressBoard
 from slurmkit.supervise.progress_phases import PhaseBoard
 
-_BEACON_S = 1.0
 #: Looks per heartbeat: a loss is seen this part of a heartbeat late at most.
 _TICKS = 8
 _LONGEST_TICK_S = 0.25
@@ -411,39 +410,3 @@ class _Dump:
     def finish(self) -> None:
         """Nobody will answer any more."""
         self.done.set()
-
-
-class Beacon:
-    """A file on the shared folder that grows older only when the supervisor is gone.
-
-    An agent that cannot reach the supervisor over the network looks at it before it concludes that
-    nobody supervises the job any more. A thread writes it, because a shared file system that hangs
-    must not hold up the supervisor.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.paused = False
-        self._path = path
-        self._stop = threading.Event()
-
-    def start(self) -> None:
-        """Begin."""
-        threading.Thread(target=self._run, name="slurmkit-beacon", daemon=True).start()
-
-    def stop(self) -> None:
-        """End; the file goes."""
-        self._stop.set()
-        with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
-
-    def _run(self) -> None:
-        count = 0
-        while not self._stop.is_set():
-            count += 1
-            # Opened anew each time: closing is what makes NFS pass it on.
-            with contextlib.suppress(OSError):
-                if not self.paused:
-                    self._path.write_text(f"{count}\n", encoding="ascii")
-            self._stop.wait(_BEACON_S)
-        with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
