@@ -1,7 +1,7 @@
 """The rewriting of srun lines for one launch."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slurmkit.supervise.relaunch import can_move, num_nodes, on_nodes, parse
@@ -109,6 +109,7 @@ _sizes = st.sampled_from([["-N", "2"], ["--nodes=2"], ["-n8"], ["--ntasks", "8"]
 _options = st.lists(st.one_of(_flags.map(lambda word: [word]), _sizes), max_size=8)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(_options, st.lists(st.text("abc-=N ", min_size=1), max_size=5))
 def test_the_program_is_never_touched_and_twice_is_once(
     options: list[list[str]], arguments: list[str]
