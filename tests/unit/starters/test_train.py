@@ -194,6 +194,23 @@ def test_a_second_start_ends_with_the_same_bits(train_on_two_ranks, clean_env, t
     assert digest == expected
 
 
+@pytest.mark.parametrize("strategy", ["fsdp", "ddp"])
+def test_shards_of_two_ranks_go_on_in_one_process(
+    train, train_on_two_ranks, clean_env, monkeypatch, tmp_path, strategy
+):
+    every = {"SLURMKIT_CHECKPOINT_EVERY": "2", "SLURMKIT_CHECKPOINT_ASYNC": "0"}
+    clean_env.update(every)
+    for name, value in every.items():
+        monkeypatch.setenv(name, value)
+    args = ["--steps=4", *QUICK[1:], f"--checkpoints={tmp_path / 'steps'}"]
+    sharded, _ = train_on_two_ranks(*args, "--batch-size=4", "--strategy=fsdp")
+    shutil.rmtree(tmp_path / "steps" / "step-0000000004")
+    code, printed = train(*args, "--batch-size=8", f"--strategy={strategy}")
+    assert code == 0
+    assert "resumed at step 2\n" in printed.out
+    assert losses(printed.out) == pytest.approx(losses(sharded)[2:], abs=2e-3)
+
+
 def test_a_model_with_a_tokenizer_needs_the_package(programs, tmp_path, monkeypatch):
     (tmp_path / "tokenizer.json").write_text("{}")
     (tmp_path / "text").write_text("a text")
