@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _BATCH_BYTES = 256 << 20  # what may be in memory of its own at a time
 _MOST_BUFFERS = 512  # IOV_MAX is 1024; preadv(2)
+_MOST_BLOCKS = 32  # per share of a thread
 _LEAST_THREADS = 2  # one digests while the other waits for the file
 _MOST_THREADS = 8
 
@@ -90,7 +91,8 @@ def _read_batch(
             memory = bytes_of(buffer)
         spans.append(_Span(piece.place, piece.place + piece.length, memory))
     blocks = list(_blocks(spans))
-    share = math.ceil(len(blocks) / threads)
+    # Shares are small, so that a thread whose core is busy otherwise holds up nobody
+    share = min(_MOST_BLOCKS, math.ceil(len(blocks) / threads))
     parts = [blocks[start : start + share] for start in range(0, len(blocks), share)]
     for done in [pool.submit(file.read_blocks, part) for part in parts]:
         done.result()
