@@ -13,6 +13,7 @@ from torch.utils.data import IterableDataset
 from slurmkit.checkpoint.interval import Every, Schedule
 from slurmkit.checkpoint.store import CheckpointStore
 from slurmkit.checkpoint.tensors import TensorCheckpointer
+from slurmkit.errors import EXIT_OK, EXIT_STOPPED
 from slurmkit.train import world
 from slurmkit.train.agreement import Agreement, side_group
 from slurmkit.train.content import Content
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _log = logging.getLogger("slurmkit.train")
+
+#: At a stop the others wait for rank 0, which waits for the slowest file system.
+_PATIENCE = timedelta(hours=1)
 
 
 class Session:
@@ -86,7 +90,7 @@ class Session:
             world.die_at_once_on_errors()
         if self.rank == 0:
             show_notices()
-        self._group = side_group(self._timeout)
+        self._group = side_group(max(self._timeout, _PATIENCE))
         self._flags = SignalFlags(self.settings.warning_signal, self.settings.grace_s)
         self._flags.install()
         self._progress = Progress(self.settings.agent_socket, self.rank)
@@ -105,7 +109,10 @@ class Session:
         self._progress.close()
         self._stacks.close()
         # After an error the peers may wait in a collective, and destroying the group for them.
-        if self._world.joined and (kind is None or issubclass(kind, SystemExit)):
+        well = error is None or (
+            isinstance(error, SystemExit) and error.code in (None, EXIT_OK, EXIT_STOPPED)
+        )
+        if self._world.joined and well:
             world.leave(self._group)
 
     @property

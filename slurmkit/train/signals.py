@@ -52,6 +52,12 @@ class SignalFlags:
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         self._before = {}
 
+    def ignore(self) -> None:
+        """Ignore the signals from now on: this process has saved and ends by itself, with 75."""
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
+        self._before = {}
+
     def ask_to_stop(self, why: str, deadline: float) -> None:
         """Stop at the next boundary; the first reason and the earliest deadline count."""
         self.stop = self.stop or why

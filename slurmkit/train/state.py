@@ -11,7 +11,7 @@ from slurmkit.checkpoint.tensors import TensorCheckpointer
 from slurmkit.train.content import Content, Tree
 from slurmkit.train.errors import TrainError
 from slurmkit.train.loader import ResumableLoader
-from slurmkit.train.saver import Means, Saver
+from slurmkit.train.saver import Means, Saver, Stopped
 
 _log = logging.getLogger("slurmkit.train")
 
@@ -90,6 +90,9 @@ class TrainState:
         try:
             yield from self._batches(loader, (epochs, steps), accumulate)
             self._saver.finish(self.step)
+        except Stopped:
+            self._means.flags.ignore()
+            raise
         finally:
             self._means.flags.remove()
 

@@ -122,6 +122,7 @@ class Watch:
         self._flags.save = False
         if self._stopping:
             self._progress.tell("ending", step=step, why=self._flags.stop or "told")
+            self._flags.ignore()
             self.end()
             raise Stopped
         self._progress.tell("phase", phase="run", step=step)

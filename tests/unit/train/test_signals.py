@@ -57,6 +57,19 @@ def test_signals_are_given_back_but_a_late_warning_is_harmless():
     signal.signal(signal.SIGUSR2, signal.SIG_DFL)
 
 
+def test_signals_that_come_while_it_ends_do_not_change_how_it_ends():
+    flags = SignalFlags(signal.SIGUSR2)
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    flags.install()
+    flags.ignore()
+    flags.remove()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    signal.signal(signal.SIGTERM, before[0])
+    signal.signal(signal.SIGINT, before[1])
+    signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+
+
 @pytest.fixture
 def agent(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
