@@ -14,7 +14,14 @@ def errors(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("USR2", [0]), ("USR2", [1]), ("USR2", ALL), ("TERM", ALL), ("TERM", [1])]
+    ("name", "told"),
+    [
+        ("USR2", [1]),
+        ("TERM", ALL),
+        pytest.param("USR2", [0], marks=pytest.mark.long),
+        pytest.param("USR2", ALL, marks=pytest.mark.long),
+        pytest.param("TERM", [1], marks=pytest.mark.long),
+    ],
 )
 def test_told_to_stop_all_ranks_save_the_same_step_and_end_with_75(ranks, tmp_path, name, told):
     end = ranks(tmp_path, every=1000, step_s=0.005, orders=[order(5, f"SIG{name}", told)])

@@ -29,8 +29,19 @@ def ranks_steps(folder):
     ]
 
 
-@pytest.mark.parametrize("worlds", [[2, 1, 2], [2, 3, 2]])
-@pytest.mark.parametrize("batch", [{"batch_size": 4}, {"global_batch_size": 12}])
+PER_RANK, GLOBAL = {"batch_size": 4}, {"global_batch_size": 12}
+
+
+@pytest.mark.parametrize(
+    ("worlds", "batch"),
+    [
+        ([2, 3, 2], PER_RANK),
+        ([2, 1, 2], GLOBAL),
+        pytest.param([2, 1, 2], PER_RANK, marks=pytest.mark.long),
+        pytest.param([2, 3, 2], GLOBAL, marks=pytest.mark.long),
+        pytest.param([1, 4, 2, 3, 1], PER_RANK, marks=pytest.mark.long),
+    ],
+)
 def test_every_sample_once_per_epoch(ranks, tmp_path, worlds, batch):
     chosen = random.Random(str((worlds, batch)))
     end = go(ranks, tmp_path, worlds, chosen, loader=batch)
