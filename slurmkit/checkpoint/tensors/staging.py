@@ -114,10 +114,11 @@ class Buffer:
         self._enough.set()
         self.wait_until_warm(60)
         self._let_go()
-        self.size_bytes = -(-size // _PAGE) * _PAGE
-        os.ftruncate(self.descriptor, self.size_bytes)
-        self._memory = memoryview(mmap.mmap(self.descriptor, self.size_bytes))
+        rounded = -(-size // _PAGE) * _PAGE
+        os.ftruncate(self.descriptor, rounded)
+        self._memory = memoryview(mmap.mmap(self.descriptor, rounded))
         self._bytes = torch.frombuffer(self._memory, dtype=torch.uint8)
+        self.size_bytes = rounded  # only now: what failed before this is tried anew by the next save
         if self._pinned:
             cuda: Any = torch.cuda
             # raises when CUDA refuses, for example above the limit of locked memory
@@ -129,6 +130,7 @@ class Buffer:
         if self._pinned and self.size_bytes:
             cuda: Any = torch.cuda
             cuda.cudart().cudaHostUnregister(self._bytes.data_ptr())
+        self._plan = None
         self._views = []
         self._bytes = torch.empty(0, dtype=torch.uint8)
         self._memory = memoryview(b"")

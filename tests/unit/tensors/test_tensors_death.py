@@ -110,6 +110,24 @@ def test_a_full_disk_fails_the_save_and_keeps_the_last_commit(tmp_path):
     checkpointer.close()
 
 
+def test_memory_that_is_refused_fails_the_save_and_not_those_after_it(tmp_path):
+    checkpointer = TensorCheckpointer(CheckpointStore(tmp_path))
+    state = {"w": torch.ones(1 << 20)}
+    limits = resource.prlimit(0, resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))  # counts for a memfd, too
+    try:
+        for step in (1, 2):
+            checkpointer.save(step, state, {})
+            result = checkpointer.wait(30)
+            assert result.error is not None, result
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    checkpointer.save(3, state, {})
+    assert checkpointer.wait(30).error is None
+    assert checkpointer.store.dir.steps() == [3]
+    checkpointer.close()
+
+
 def test_an_abandoned_save_does_not_count(tmp_path):
     checkpointer = TensorCheckpointer(CheckpointStore(tmp_path))
     checkpointer.save(1, {"w": torch.ones(3)}, {})
