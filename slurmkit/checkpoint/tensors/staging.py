@@ -118,7 +118,8 @@ class Buffer:
         os.ftruncate(self.descriptor, rounded)
         self._memory = memoryview(mmap.mmap(self.descriptor, rounded))
         self._bytes = torch.frombuffer(self._memory, dtype=torch.uint8)
-        self.size_bytes = rounded  # only now: what failed before this is tried anew by the next save
+        # Only now: what failed before this is tried anew by the next save.
+        self.size_bytes = rounded
         if self._pinned:
             cuda: Any = torch.cuda
             # raises when CUDA refuses, for example above the limit of locked memory
