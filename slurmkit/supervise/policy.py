@@ -44,6 +44,10 @@ from slurmkit.supervise.policy_values import (
 
 Result = tuple[State, list[Action]]
 
+# How the reason of a failure looks whose traceback did not arrive whole: srun ends with the step,
+# and what the failing task wrote last may then still be on its way (seen with 22.05).
+_CUT_OFF = "Traceback (most recent call last):"
+
 
 def decide(state: State, event: Event) -> Result:
     """Return the next state, and what is to be done, in this order.
@@ -101,7 +105,9 @@ def _committed(state: State, event: Committed) -> Result:
     if state.committed is not None and event.step <= state.committed:
         return state, []
     # Progress: the budget refills, and what failed before is forgotten.
-    state = replace(state, committed=event.step, restarts=0, application_restarts=0, keys=())
+    state = replace(
+        state, committed=event.step, restarts=0, application_restarts=0, keys=(), full_reason=""
+    )
     return replace(state, tracked=True), []
 
 
@@ -216,21 +222,30 @@ def _failed(state: State, event: Ended) -> Result:
 
 def _application(state: State, event: Ended) -> Result:
     """Let a program that failed by itself try again, unless it fails the same way."""
+    said = _whole(state, event.reason)
     if event.key and event.key in state.keys:
-        reason = f"the same failure again, with no checkpoint in between: {event.reason}"
+        reason = f"the same failure again, with no checkpoint in between: {said}"
         return _finish(state, "stop", reason, Finish(1))
     if state.application_restarts >= MAX_APPLICATION_RESTARTS:
         reason = (
             f"{state.application_restarts + 1} failures of the program without a new checkpoint;"
-            f" the last: {event.reason}"
+            f" the last: {said}"
         )
         return _finish(state, "stop", reason, Finish(1))
     state = replace(
         state,
+        full_reason=state.full_reason if _CUT_OFF in event.reason else event.reason,
         keys=(*state.keys, event.key) if event.key else state.keys,
         application_restarts=state.application_restarts + 1,
     )
     return _again(state, event.reason)
+
+
+def _whole(state: State, reason: str) -> str:
+    """Return a reason that names the exception, be it that of the failure before."""
+    if _CUT_OFF not in reason or not state.full_reason:
+        return reason
+    return f"{reason} [the rest was lost] The failure before: {state.full_reason}"
 
 
 def _again(state: State, reason: str) -> Result:

@@ -80,6 +80,7 @@ class State:
         committed: the newest committed step; None for none yet.
         tracked: whether the program tells of its steps and checkpoints.
         keys: of the program's failures since the last commit.
+        full_reason: of the newest of them whose last words arrived whole; empty for none.
         blamed: nodes whose ranks were behind in a hang, once.
         stopping: why the ranks were told to stop; empty when they were not.
         again: whether the run is to go on in another job after that.
@@ -99,6 +100,7 @@ class State:
     committed: int | None = None
     tracked: bool = False
     keys: tuple[str, ...] = ()
+    full_reason: str = ""
     blamed: frozenset[str] = frozenset()
     stopping: str = ""
     again: bool = False

@@ -51,7 +51,7 @@ def test_its_bug_is_tried_again_but_not_for_ever(lab) -> None:
     run = lab.plain("plain", "--fault", "raise!:1:17")
     last = run.until_stopped()
     assert run.decisions().count("relaunch") <= 2
-    assert "bad value at step 17" in last.fields["reason"]
+    assert "bad value at step 17" in last.fields["reason"], run.said()
     assert run.until_gone() == "FAILED 1:0"
 
 

@@ -471,3 +471,15 @@ def test_what_is_handed_over_was_asked_for(rules: Rules, history: list[Event]) -
             if isinstance(action, (SubmitSuccessor, Requeue)) and isinstance(event, Ended):
                 assert event.kind != "cancelled"
                 assert event.kind != "done"
+
+
+def test_a_reason_that_was_cut_off_is_told_with_the_whole_one_before() -> None:
+    cut = Ended(
+        "application", "rank 1: Traceback (most recent call last):", 1, key="exit code 1, step 7"
+    )
+    state, _ = decide(RUN, BUG)
+    state, _ = decide(state, cut)
+    _, actions = decide(state, cut)
+    decision = next(action for action in actions if isinstance(action, Decide))
+    assert decision.choice == "stop"
+    assert "ValueError: boom" in decision.reason
