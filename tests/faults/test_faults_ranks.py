@@ -36,7 +36,10 @@ def test_a_rank_hangs(lab, undisturbed) -> None:
 def test_a_bug_is_tried_again_but_not_for_ever(lab) -> None:
     run = lab.train("train", "--fault", "raise!:1:17")
     last = run.until_stopped()
-    assert run.decisions().count("relaunch") <= 2
+    # On a busy machine a save may need a second start: what was committed is progress.
+    newest = max(record.seq for record in run.events("checkpoint_committed"))
+    tries = [record for record in run.events("decision") if record.seq > newest]
+    assert 2 <= len(tries) <= 3, run.said()  # once or twice again, then the stop
     assert "ValueError" in last.fields["reason"]
     assert "bad value at step 17" in last.fields["reason"] + str(run.events("failure")[-1].fields)
     state, code = run.until_gone().split()
