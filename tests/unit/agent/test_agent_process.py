@@ -334,7 +334,7 @@ def test_a_frozen_agent_is_lost_and_comes_back(place: Place) -> None:
         lost = await side.event(AgentLost)
         assert 2 * HEARTBEAT_S < time.monotonic() - stopped < 3 * HEARTBEAT_S + 0.4
         assert lost.host == "n1"
-        assert lost.silent_s >= 3 * HEARTBEAT_S
+        assert lost.silent_s >= 3 * HEARTBEAT_S - 0.001  # it is told in rounded seconds
         process.send_signal(signal.SIGCONT)
         assert (await side.event(AgentUp, 2)).returned
         await side.agents.stop()
