@@ -78,10 +78,3 @@ def test_every_room_is_in_both_tables() -> None:
     existing |= {path.parent.name for path in package.glob("*/__init__.py")}
     assert existing <= listed
     assert existing <= described
-
-
-def test_planned_rooms_do_not_exist() -> None:
-    planned = [row[0].strip("`") for row in table_after("Planned rooms")]
-    assert planned
-    for name in planned:
-        assert not list((ROOT / "slurmkit" / name).glob("*.py")), f"{name} exists: describe it"

@@ -1,0 +1,1 @@
+"""What ranks can send each other: collectives and pairs of ranks, measured."""

@@ -1,0 +1,1 @@
+"""Nodes that are started when there is work and stopped when there is none."""

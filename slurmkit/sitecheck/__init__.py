@@ -1,0 +1,1 @@
+"""Tries a site out before it is installed, in a real slurmctld."""
