@@ -1,1 +1,1 @@
-"""MPI on hosts without Slurm: SSH, hostfile, mpirun, and the tidying up after."""
+"""MPI on hosts without Slurm: which there are, whether SSH reaches them, what starts the ranks."""
