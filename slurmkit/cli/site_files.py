@@ -98,6 +98,31 @@ def rollback(
     _print(Machine(root).rollback(force=force))
 
 
+@site_app.command("log")
+def log(
+    root: Root = Path("/"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Show every change that slurmkit site made here: who, when, and which files."""
+    from slurmkit.cli import output
+    from slurmkit.site.deploy import audit
+
+    changes = audit.entries(root.resolve())
+    if as_json:
+        output.print_json({"changes": changes})
+        return
+    for entry in changes:
+        details = entry.details
+        output.echo(f"{entry.time} {audit.who(entry)} {entry.action} {details.get('site', '')}")
+        for file in details.get("files", []):
+            output.echo(f"  {file['kind']} {file['path']}")
+        for name, value in details.items():
+            if name not in ("files", "site", "number", "force"):
+                output.echo(f"  {name}: {value}")
+    if not changes:
+        output.echo("nothing was changed here")
+
+
 def _print(done: "list[Change]") -> None:
     from slurmkit.cli.output import echo
 

@@ -6,10 +6,8 @@ a journal nothing outside our own folder has changed, and what was prepared is t
 """
 
 import fcntl
-import getpass
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from slurmkit.errors import SlurmkitError, UsageError
-from slurmkit.site.deploy import plan, store
+from slurmkit.site.deploy import audit, plan, store
 from slurmkit.site.deploy.folder import SiteFolder, states
 from slurmkit.site.deploy.plan import Change, Conflict, FileState
 
@@ -87,7 +85,6 @@ class Machine:
                 "site": site.name,
                 "backup": number,
                 "files": {path: asdict(state) for path, state in states(site, self.root).items()},
-                **_author(),
             }
             folders = self._missing_folders(planned)
             self._keep(number, planned, folders)
@@ -99,6 +96,7 @@ class Machine:
                     "entries": [_entry(change.path, change.new) for change in planned],
                     "remove_folders": [],
                     "then": then,
+                    "audit": _audit("install", site.name, number, planned, force),
                 }
             )
             return planned
@@ -144,6 +142,7 @@ class Machine:
                     "entries": [_entry(change.path, change.new) for change in planned],
                     "remove_folders": kept["folders"],
                     "then": kept["previous"],
+                    "audit": _audit("rollback", current["site"], number, planned, force),
                 }
             )
             return planned
@@ -193,7 +192,7 @@ class Machine:
                 store.write_file(place, staged[1], state, _NEW.format(place.name))
         for folder in reversed(journal["remove_folders"]):
             store.remove_folder(self._place(folder))
-        self._log(journal)
+        audit.append(self.root, audit.Entry(**journal["audit"]))
         if journal["then"]:
             store.write_record(self._current, journal["then"])
         else:
@@ -232,19 +231,6 @@ class Machine:
         if found is None:
             raise SlurmkitError(f"{self._backup(number)} is not whole: {index} is missing")
         return found[1]
-
-    def _log(self, journal: dict[str, Any]) -> None:
-        """Add who did what and when; readable for all of root's successors."""
-        words = [time.strftime("%Y-%m-%dT%H:%M:%S%z"), _author()["who"], journal["action"]]
-        site = (journal["then"] or {}).get("site", "-")
-        line = " ".join([*words, str(journal["number"]), site]) + "\n"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        descriptor = os.open(self._state / "log", flags, 0o600)
-        try:
-            os.write(descriptor, line.encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     def _found(self, path: str) -> FileState | None:
         try:
@@ -301,11 +287,18 @@ def _states(record: dict[str, Any]) -> dict[str, FileState]:
     return {path: FileState(**state) for path, state in record.items() if state is not None}
 
 
-def _author() -> dict[str, str]:
-    who = os.environ.get("SUDO_USER")
-    if not who:
-        try:
-            who = getpass.getuser()
-        except (KeyError, OSError):  # a uid without a name
-            who = str(os.getuid())
-    return {"who": who, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+def _audit(
+    action: str, site: str, number: int, planned: list[Change], force: bool
+) -> dict[str, Any]:
+    """Return who does what now, with the digests of what goes and what comes."""
+    files = [
+        {
+            "path": change.path,
+            "kind": change.kind,
+            "old": change.old.digest if change.old else None,
+            "new": change.new.digest if change.new else None,
+        }
+        for change in planned
+    ]
+    details = {"site": site, "number": number, "force": force, "files": files}
+    return asdict(audit.new_entry(action, details))

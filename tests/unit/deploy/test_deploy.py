@@ -1,5 +1,6 @@
 """Installing a site's files: what is refused, what comes back, and what a kill leaves."""
 
+import hashlib
 import json
 import os
 import random
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from slurmkit.errors import InvalidInputError, SlurmkitError, UsageError
-from slurmkit.site.deploy import Machine, read_folder
+from slurmkit.site.deploy import Machine, audit, read_folder
 from slurmkit.site.deploy.folder import secret_problems
 
 
@@ -266,11 +267,41 @@ def test_the_command_line(machine: Machine, site: Path) -> None:
     assert slurmkit("diff", site, *root).returncode == 2
 
 
-def test_who_did_what_is_written_down(machine: Machine, site: Path) -> None:
+def test_who_did_what_is_written_down(
+    machine: Machine, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUDO_USER", "user1")
     machine.install(read_folder(site))
     machine.rollback()
-    lines = (machine.root / "var/lib/slurmkit/site/log").read_text().splitlines()
-    assert [line.split()[2:] for line in lines] == [
-        ["install", "1", "dgx"],
-        ["rollback", "1", "-"],
-    ]
+    audit.record(machine.root, "tiers", {"qos": ["high"]})
+    first, second, third = audit.entries(machine.root)
+    assert (first.action, second.action, third.action) == ("install", "rollback", "tiers")
+    assert audit.who(first).startswith("user1 (as ")
+    assert (first.details["site"], second.details["site"]) == ("dgx", "dgx")
+    new = {file["path"]: file["new"] for file in first.details["files"]}
+    old = {file["path"]: file["old"] for file in second.details["files"]}
+    assert new == old
+    assert new["/etc/slurm/slurm.conf"] == hashlib.sha256(b"new\n").hexdigest()
+    assert third.details == {"qos": ["high"]}
+    assert stat.S_IMODE((machine.root / audit.LOG).stat().st_mode) == 0o600
+
+
+def test_a_line_that_was_cut_off_spoils_no_other(tmp_path: Path) -> None:
+    kept = audit.record(tmp_path, "install", {})
+    path = tmp_path / audit.LOG
+    path.write_bytes(path.read_bytes() + b'{"id": "abc')
+    later = audit.record(tmp_path, "rollback", {})
+    audit.append(tmp_path, later)  # an interrupted step is finished once more
+    assert audit.entries(tmp_path) == [kept, later]
+
+
+def test_the_log_for_people_and_programs(machine: Machine, site: Path) -> None:
+    root = ("--root", machine.root)
+    assert slurmkit("log", *root).stdout == "nothing was changed here\n"
+    slurmkit("install", site, *root)
+    line, *rest = slurmkit("log", *root).stdout.splitlines()
+    assert "install dgx" in line
+    assert "  create /etc/slurm/slurm.conf" in rest
+    (entry,) = json.loads(slurmkit("log", *root, "--json").stdout)["changes"]
+    assert entry["action"] == "install"
+    assert {"path", "kind", "old", "new"} == set(entry["details"]["files"][0])
