@@ -74,6 +74,9 @@ def up(
             show_default=False,
         ),
     ] = None,
+    sshd: Annotated[
+        bool, typer.Option("--sshd", help="Start an sshd on every host: MPI without Slurm.")
+    ] = False,
     slurmd_timeout: Annotated[
         int, typer.Option(help="Seconds after which Slurm declares a silent node down.")
     ] = 10,
@@ -117,12 +120,15 @@ def up(
         slurm_conf=conf or [],
         accounting=accounting,
         preempt_grace_s=preempt_grace,
+        sshd=sshd,
         progress=lambda line: typer.echo(line, err=True),
     )
     option = "" if name == "default" else f" --name {name}"
     typer.echo(f"ready after {time.monotonic() - started:.1f} s")
     typer.echo(f'in this shell: eval "$(slurmkit sandbox env{option})"')
     typer.echo(f"shared folder of all hosts: {sandbox.shared_dir}")
+    if sshd:
+        typer.echo(f"hosts for slurmkit run --hosts: {sandbox.hosts_yaml}")
 
 
 @app.command()

@@ -23,6 +23,7 @@ from slurmkit.sandbox import (
     shims,
     teardown,
 )
+from slurmkit.sandbox import sshd as secure_shell
 from slurmkit.sandbox.layout import DATABASE, LOGIN, Layout, Size, check_name, choose_subnet
 from slurmkit.sandbox.readiness import Progress
 from slurmkit.sandbox.record import SandboxError
@@ -84,6 +85,7 @@ class Sandbox:
         slurm_conf: Sequence[str] = (),
         accounting: bool = False,
         preempt_grace_s: int | None = None,
+        sshd: bool = False,
         progress: Progress = readiness.silent,
     ) -> "Sandbox":
         """Make a sandbox and return when every node is idle; remains of a crashed one go first.
@@ -109,6 +111,7 @@ class Sandbox:
                 QOS, limits and preemption.
             preempt_grace_s: add a partition ``urgent``, whose jobs push others aside; these get so
                 many seconds between TERM and KILL. With accounting, of jobs of QOS ``normal``.
+            sshd: start an sshd on every host; :attr:`hosts_yaml` says how the nodes are reached.
             progress: called with one line per step.
 
         Raises:
@@ -141,7 +144,10 @@ class Sandbox:
                     scaled=scale,
                     renumber=renumber,
                     preempt_grace_s=preempt_grace_s,
+                    sshd=sshd,
                 )
+                if sshd:
+                    secure_shell.require(layout)
                 sandbox = cls(layout)
                 try:
                     sandbox._boot(progress, node)
@@ -206,6 +212,11 @@ class Sandbox:
     def shared_dir(self) -> Path:
         """A folder that every host and this machine see at the same path; open to all users."""
         return self.layout.shared_dir
+
+    @property
+    def hosts_yaml(self) -> Path:
+        """The file by which ``slurmkit run --hosts`` reaches the nodes, where they run sshd."""
+        return secure_shell.ssh_dir(self.layout) / "hosts.yaml"
 
     @property
     def slurm_version(self) -> str:

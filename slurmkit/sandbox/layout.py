@@ -76,6 +76,7 @@ class Layout:
         renumber: whether every second node numbers its HCAs the other way round.
         preempt_grace_s: seconds between TERM and KILL of a job that another one pushes aside; None
             where jobs do not, unless there are accounts and QOS.
+        sshd: whether every host runs an sshd.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Layout:
     scaled: bool = False
     renumber: bool = False
     preempt_grace_s: int | None = None
+    sshd: bool = False
 
     @property
     def nodes(self) -> tuple[str, ...]:

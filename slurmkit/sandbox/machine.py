@@ -5,7 +5,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 
-from slurmkit.sandbox import hardware, processes, record, scripts, shims, slurm_conf
+from slurmkit.sandbox import hardware, processes, record, scripts, shims, slurm_conf, sshd
 from slurmkit.sandbox.layout import CONTROLLER, DATABASE, LOGIN, Layout
 from slurmkit.sandbox.record import SandboxError
 from slurmkit.topology.model import Topology
@@ -51,6 +51,8 @@ def write_files(layout: Layout, version: tuple[int, int], node: Topology | None 
         path.touch(0o600)  # slurmdbd refuses one that others may read
         path.write_text(slurm_conf.slurmdbd_conf(layout))
     layout.slurm_conf_path.write_text(slurm_conf.slurm_conf(layout))
+    if layout.sshd:
+        sshd.write_files(layout)
     layout.room_script.write_text(scripts.room_script(layout))
     (layout.state_dir / "net.batch").write_text(scripts.network_batch(layout))
     for host in layout.hosts:

@@ -60,6 +60,7 @@ def write_record(layout: Layout, phase: str) -> None:
         "scaled": layout.scaled,
         "renumber": layout.renumber,
         "preempt_grace_s": layout.preempt_grace_s,
+        "sshd": layout.sshd,
     }
     path = layout.state_dir / _RECORD
     temporary = path.with_suffix(".tmp")
@@ -89,6 +90,7 @@ def read_record(name: str) -> tuple[Layout, str] | None:
         scaled=record.get("scaled", False),
         renumber=record.get("renumber", False),
         preempt_grace_s=record.get("preempt_grace_s"),
+        sshd=record.get("sshd", False),
     )
     return layout, record["phase"]
 

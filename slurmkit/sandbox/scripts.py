@@ -4,7 +4,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from slurmkit.sandbox import hardware
+from slurmkit.sandbox import hardware, sshd
 from slurmkit.sandbox.layout import CONTROLLER, DATABASE, LOGIN, Layout
 
 # Folders that every host has for itself.
@@ -209,6 +209,7 @@ def host_script(layout: Layout, host: str) -> str:
             f" broadcast {layout.subnet.broadcast_address} dev eth0\n",
             "link set eth0 up\n",
             "EOF\n",
+            sshd.start_lines(layout, host) if layout.sshd else "",
             _database(layout) if host == DATABASE else "",
             f"{daemon_name(host)} -D &\n" if daemon_name(host) else "",
             f": >{_q(layout.host_ready(host))}\n",
