@@ -1,17 +1,14 @@
 """What is saved of a program: each object in the form that can be loaded on any number of ranks."""
 
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any, Protocol
 
 import torch
 from torch import nn
-from torch.distributed.checkpoint.state_dict import (
-    get_optimizer_state_dict,
-    set_optimizer_state_dict,
-)
-from torch.distributed.tensor import DTensor
 
 from slurmkit.checkpoint.tensors import PerRank
+from slurmkit.checkpoint.tensors.kinds import is_dtensor
 from slurmkit.train import rng
 from slurmkit.train.errors import ResumeError, TrainError
 from slurmkit.train.loader import ResumableLoader
@@ -86,13 +83,13 @@ class _ShardedOptimizer:
         self._module = module
 
     def saved(self) -> Any:
-        return get_optimizer_state_dict(self._module, self._optimizer)
+        return _dcp().get_optimizer_state_dict(self._module, self._optimizer)
 
     def template(self) -> Any:
         return self.saved()  # makes the optimizer's state where there is none yet
 
     def load(self, loaded: Any, *, same_world: bool) -> None:  # noqa: ARG002
-        set_optimizer_state_dict(self._module, self._optimizer, loaded)
+        _dcp().set_optimizer_state_dict(self._module, self._optimizer, loaded)
 
 
 class _Stateful:
@@ -217,7 +214,7 @@ class Content:
 
     def _optimizer(self, name: str, optimizer: torch.optim.Optimizer) -> Part:
         parameters = list(_parameters(optimizer))
-        if not any(isinstance(parameter, DTensor) for parameter in parameters):
+        if not any(is_dtensor(parameter) for parameter in parameters):
             return _Optimizer(optimizer)
         for module in self.modules:
             own = {id(parameter) for parameter in module.parameters()}
@@ -232,3 +229,8 @@ class Content:
 def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[torch.Tensor]:
     for group in optimizer.param_groups:
         yield from group["params"]
+
+
+def _dcp() -> Any:
+    """Return torch's module for states of sharded models; slow to import, so only when needed."""
+    return import_module("torch.distributed.checkpoint.state_dict")

@@ -6,23 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
-from torch.distributed.checkpoint.metadata import (
-    STORAGE_TYPES,
-    ChunkStorageMetadata,
-    Metadata,
-    TensorProperties,
-    TensorStorageMetadata,
-)
-from torch.distributed.checkpoint.planner import ReadItem
 
 from slurmkit.checkpoint.manifest import Manifest
 from slurmkit.checkpoint.reading import corrupt
 from slurmkit.checkpoint.tensors.errors import StateMismatchError
 from slurmkit.checkpoint.tensors.index import Index, Path, Stored, rank_file
+from slurmkit.checkpoint.tensors.kinds import dtype_name, is_dtensor
 from slurmkit.checkpoint.tensors.memory import bytes_of
+from slurmkit.checkpoint.tensors.overlap import Overlap, of_whole_tensors
 from slurmkit.checkpoint.tensors.pieces import Piece, read_pieces
-from slurmkit.checkpoint.tensors.plan import dtype_name
 from slurmkit.checkpoint.tensors.tree import Flat, below, grow, inside
 
 
@@ -53,8 +45,8 @@ def load_into(manifest: Manifest, index: Index, flat: Flat, rank: int) -> dict[P
     wanted = _wanted(index, flat, rank)
     ranks = sorted({index.objects[key] for key in wanted.objects})
     pieces, blobs = _object_pieces(manifest, index, ranks)
-    for item in _read_items(index, wanted.tensors):
-        pieces.append(_piece(index, item, wanted.tensors))
+    for overlap in _overlaps(index, wanted.tensors):
+        pieces.append(_piece(index, overlap, wanted.tensors))
     read_pieces(manifest, pieces)
     values: dict[str, Any] = dict(wanted.tensors)
     for blob in blobs.values():
@@ -140,38 +132,24 @@ def _object_pieces(
     return pieces, blobs
 
 
-def _read_items(index: Index, tensors: dict[str, torch.Tensor]) -> list[ReadItem]:
-    """Let torch's planner find the parts that overlap with what this rank has of each tensor."""
-    if not tensors:
-        return []
-    stored: dict[str, STORAGE_TYPES] = {key: _metadata(index.tensors[key]) for key in tensors}
-    planner = DefaultLoadPlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
-    planner.set_up_planner(dict(tensors), Metadata(state_dict_metadata=stored))
-    return list(planner.create_local_plan().items)
+def _overlaps(index: Index, tensors: Mapping[str, torch.Tensor]) -> list[Overlap]:
+    shards = {key: tensor for key, tensor in tensors.items() if is_dtensor(tensor)}
+    found = of_whole_tensors(index.tensors, tensors.keys() - shards.keys())
+    if shards:
+        from slurmkit.checkpoint.tensors import dtensors  # noqa: PLC0415 (see there)
+
+        found += dtensors.overlaps(index.tensors, shards)
+    return found
 
 
-def _metadata(stored: Stored) -> TensorStorageMetadata:
-    return TensorStorageMetadata(
-        TensorProperties(dtype=getattr(torch, stored.dtype)),
-        torch.Size(stored.shape),
-        [
-            ChunkStorageMetadata(torch.Size(part.offsets), torch.Size(part.sizes))
-            for part in stored.parts
-        ],
-    )
-
-
-def _piece(index: Index, item: ReadItem, tensors: Mapping[str, torch.Tensor]) -> Piece:
-    """Return the bytes that an item needs and the tensor that they go to.
+def _piece(index: Index, item: Overlap, tensors: Mapping[str, torch.Tensor]) -> Piece:
+    """Return the bytes that an overlap needs and the tensor that they go to.
 
     Rows of a part lie one after the other, so a range of the first dimension is a range of bytes;
     a range of another dimension is cut out of its rows after they were read.
     """
-    key, number = item.dest_index.fqn, item.storage_index.index
-    assert number is not None
-    stored = index.tensors[key]
-    part = stored.parts[number]
-    target = _local(tensors[key])
+    part = index.tensors[item.key].parts[item.part]
+    target = _local(tensors[item.key])
     for dim, (start, length) in enumerate(zip(item.dest_offsets, item.lengths, strict=True)):
         target = target.narrow(dim, start, length)
     item_bytes = target.element_size()
@@ -181,7 +159,7 @@ def _piece(index: Index, item: ReadItem, tensors: Mapping[str, torch.Tensor]) ->
             row_bytes *= extent
         first, rows = item.storage_offsets[0], item.lengths[0]
     place, length = part.place + first * row_bytes, rows * row_bytes
-    if tuple(item.lengths[1:]) == part.sizes[1:]:
+    if item.lengths[1:] == part.sizes[1:]:
         return Piece(part.rank, place, length, target)
     shape = (rows, *part.sizes[1:])
     cut = tuple(

@@ -3,18 +3,20 @@
 import json
 import pickle
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
-from torch.distributed.checkpoint.planner import SavePlan
-from torch.distributed.tensor import DTensor
 
+from slurmkit.checkpoint.tensors.division import divide_whole, whole_chunks
 from slurmkit.checkpoint.tensors.errors import UnsupportedStateError
 from slurmkit.checkpoint.tensors.image import Chunk, Image, lay_out
 from slurmkit.checkpoint.tensors.index import make
+from slurmkit.checkpoint.tensors.kinds import is_dtensor, local
 from slurmkit.checkpoint.tensors.ranks import Ranks
 from slurmkit.checkpoint.tensors.tree import Flat
+
+if TYPE_CHECKING:
+    from torch.distributed.checkpoint.planner import SavePlan
 
 Signature = tuple[Any, ...]
 
@@ -85,9 +87,17 @@ class Order:
 
 @dataclass(frozen=True)
 class _Offer:
-    """What one rank could write."""
+    """What one rank could write.
 
-    plan: SavePlan
+    Attributes:
+        whole: its tensors, where no rank has a DTensor.
+        shards: torch's plan for them, where one has.
+        objects: keys of values that are not tensors.
+        paths: how each key is reached.
+    """
+
+    whole: list[Chunk]
+    shards: "SavePlan | None"
     objects: tuple[str, ...]
     paths: dict[str, Any]
 
@@ -103,7 +113,7 @@ class Planner:
     def plan(self, step: int, flat: Flat | None, error: BaseException | None = None) -> Plan:
         """Return this rank's part of the save.
 
-        While the state keeps its shape this costs one all-reduce of three numbers.
+        While the state keeps its shape this costs one all-reduce of four numbers.
 
         Args:
             step: all ranks must mean the same one.
@@ -116,7 +126,8 @@ class Planner:
         """
         signature = None if flat is None else signature_of(flat)
         same = signature is not None and signature == self._signature
-        kept, low, high = self._ranks.min_of([int(same), step, -step])
+        mine = flat is not None and any(is_dtensor(tensor) for tensor in flat.tensors.values())
+        kept, low, high, nobody = self._ranks.min_of([int(same), step, -step, int(not mine)])
         if low != -high:
             raise UnsupportedStateError(
                 f"the ranks want to save different steps: from {low} to {-high}",
@@ -124,15 +135,15 @@ class Planner:
             )
         if kept and self._plan is not None:
             return self._plan
-        self._plan = self._agree(flat, error)
+        self._plan = self._agree(flat, error, sharded=not nobody)
         self._signature = signature
         return self._plan
 
-    def _agree(self, flat: Flat | None, error: BaseException | None) -> Plan:
+    def _agree(self, flat: Flat | None, error: BaseException | None, *, sharded: bool) -> Plan:
         offer: _Offer | None = None
         if flat is not None and error is None:
             try:
-                offer = _offer(flat)
+                offer = _offer(flat, sharded)
             except (RuntimeError, ValueError, TypeError, NotImplementedError) as reason:
                 error = UnsupportedStateError(f"the state cannot be saved: {reason}")
         offers = self._ranks.gather((offer, error))
@@ -153,45 +164,38 @@ def signature_of(flat: Flat) -> Signature:
             key,
             tensor.dtype,
             tensor.shape,
-            (tensor.placements, tensor.device_mesh) if isinstance(tensor, DTensor) else None,
+            (tensor.placements, tensor.device_mesh) if is_dtensor(tensor) else None,
         )
         for key, tensor in flat.tensors.items()
     )
     return tensors, tuple(flat.objects)
 
 
-def local(tensor: torch.Tensor) -> torch.Tensor:
-    """Return what of a tensor is in this process, without its history."""
-    mine: torch.Tensor = tensor.detach()
-    return mine.to_local() if isinstance(mine, DTensor) else mine
+def _offer(flat: Flat, sharded: bool) -> _Offer:
+    whole: list[Chunk] = []
+    shards: SavePlan | None = None
+    if sharded:
+        from slurmkit.checkpoint.tensors import dtensors  # noqa: PLC0415 (see there)
 
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """Return ``float32`` for torch.float32."""
-    return str(dtype).removeprefix("torch.")
-
-
-def _offer(flat: Flat) -> _Offer:
-    planner = DefaultSavePlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
-    planner.set_up_planner(dict(flat.tensors))
-    return _Offer(planner.create_local_plan(), tuple(flat.objects), flat.paths)
+        shards = dtensors.save_plan(flat.tensors)
+    else:
+        whole = whole_chunks(flat.tensors)
+    return _Offer(whole, shards, tuple(flat.objects), flat.paths)
 
 
 def _divide(offers: list[tuple[_Offer | None, BaseException | None]]) -> list[Plan | BaseException]:
-    """Give every part to one rank: what many ranks have goes to the one with the least to write."""
+    """Say what each rank writes, or on all ranks alike why nothing can be written."""
     num_ranks = len(offers)
     for rank, (_, error) in enumerate(offers):
         if error is not None:
             return [_on_rank(rank, error, num_ranks)] * num_ranks
     given = [offer for offer, _ in offers if offer is not None]
-    planner = DefaultSavePlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
     try:
-        plans, _ = planner.create_global_plan([offer.plan for offer in given])
+        images = [lay_out(chunks) for chunks in _divide_tensors(given)]
     except (ValueError, AssertionError) as error:
         return [
             UnsupportedStateError(f"the ranks' states do not fit together: {error}")
         ] * num_ranks
-    images = [lay_out([_chunk(item) for item in plan.items]) for plan in plans]
     objects: dict[str, int] = {}
     paths: dict[str, Any] = {}
     for rank, offer in enumerate(given):
@@ -208,21 +212,17 @@ def _divide(offers: list[tuple[_Offer | None, BaseException | None]]) -> list[Pl
     ]
 
 
+def _divide_tensors(offers: list[_Offer]) -> list[list[Chunk]]:
+    shards = [offer.shards for offer in offers if offer.shards is not None]
+    if not shards:
+        return divide_whole([offer.whole for offer in offers])
+    from slurmkit.checkpoint.tensors import dtensors  # noqa: PLC0415 (see there)
+
+    return dtensors.divide(shards)
+
+
 def _on_rank(rank: int, error: BaseException, num_ranks: int) -> BaseException:
     if num_ranks == 1:
         return error
     hint = getattr(error, "hint", "")
     return UnsupportedStateError(f"rank {rank}: {getattr(error, 'message', error)}", hint=hint)
-
-
-def _chunk(item: Any) -> Chunk:
-    data = item.tensor_data
-    dtype = data.properties.dtype
-    return Chunk(
-        item.index.fqn,
-        dtype_name(dtype),
-        dtype.itemsize,
-        tuple(data.size),
-        tuple(data.chunk.offsets),
-        tuple(data.chunk.sizes),
-    )

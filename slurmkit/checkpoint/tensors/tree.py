@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.distributed._shard.sharded_tensor.api import ShardedTensor
-from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from slurmkit.checkpoint.tensors.errors import UnsupportedStateError
 from slurmkit.checkpoint.tensors.index import Path
+from slurmkit.checkpoint.tensors.kinds import is_dtensor, is_sharded_tensor
 
 
 @dataclass(frozen=True)
@@ -171,8 +170,8 @@ def _must_be_storable(key: str, tensor: torch.Tensor) -> None:
             hint="materialize the model (to_empty and initialize) before it is saved or loaded",
         )
     wrapped: Any = tensor
-    is_wrapper = is_traceable_wrapper_subclass(wrapped) and not isinstance(tensor, DTensor)
-    if is_wrapper or isinstance(tensor, ShardedTensor):
+    is_wrapper = is_traceable_wrapper_subclass(wrapped) and not is_dtensor(tensor)
+    if is_wrapper or is_sharded_tensor(tensor):
         raise UnsupportedStateError(
             f"{key} is a {type(tensor).__name__}, which has no plain memory",
             hint="save plain tensors or DTensors, as get_state_dict of torch gives them for FSDP2",
