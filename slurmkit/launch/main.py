@@ -46,6 +46,8 @@ def main(args: list[str]) -> int:
             _call_hooks(env, place)
         if not _bound(env, place, per_node, program[0]):
             return 1
+        if env.get("SLURMKIT_GID") and not _gid_found(env, place):
+            return 1
     except _slurmkit_error() as error:
         if rank_of(env) in (None, 0) or _only_others_know(error, env):
             # One line: among those of other programs nobody finds what belongs together.
@@ -139,6 +141,13 @@ def _bound(env: dict[str, str], place: Placement, per_node: bool, program: str) 
     from slurmkit.launch.affinity import bind  # noqa: PLC0415 (costs nothing where it is off)
 
     return bind(env, place, per_node, program)
+
+
+def _gid_found(env: dict[str, str], place: Placement) -> bool:
+    """Set the GID index of this node's RoCE ports; False when the site wants one and none is."""
+    from slurmkit.launch.gid import set_gid_index  # noqa: PLC0415 (only on RoCE fabrics)
+
+    return set_gid_index(env, place)
 
 
 def _call_hooks(env: dict[str, str], place: Placement) -> None:

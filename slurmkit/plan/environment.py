@@ -24,7 +24,7 @@ _SCRIPT_OWNED = frozenset(
 def choose_env(inputs: Inputs, shape: Shape) -> tuple[tuple[str, str], ...]:
     """Return the variables by name; later layers win, and a name keeps the place of its first."""
     site, kind = inputs.site, inputs.spec.launch.kind
-    layers = [("site.env", site.env)]
+    layers = [("site.fabric", _fabric(inputs)), ("site.env", site.env)]
     for preset in site.presets_for.get(kind, []):
         if preset not in site.env_presets:
             inputs.report(
@@ -64,6 +64,15 @@ def _defaults(kind: Kind, shape: Shape) -> dict[str, str]:
         # The last lines before a crash would be lost in Python's buffer.
         defaults["PYTHONUNBUFFERED"] = "1"
     return defaults
+
+
+def _fabric(inputs: Inputs) -> dict[str, str]:
+    """Return what the site's fabric asks for; a job on one node has no use for it."""
+    if inputs.site.fabric is None or inputs.spec.resources.nodes == 1:
+        return {}
+    from slurmkit.site.fabric import environment  # noqa: PLC0415 - few sites name one
+
+    return environment(inputs.site.fabric)
 
 
 def _check(inputs: Inputs, key: str, layer: dict[str, str]) -> None:

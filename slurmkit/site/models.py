@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
+from slurmkit.site.fabric import FabricField
 from slurmkit.yamlfile.shapes import Form
 from slurmkit.yamlfile.types import Duration, Env, Line, Positive, Section, Size, Word
 
@@ -115,6 +116,9 @@ class Site(Section):
         BeforeValidator(_mode_alone),
         Form(short={"enum": list(get_args(AffinityMode))}),
     ] = Field(None, description="How ranks are bound where jobs do not say: a mode, or a mapping.")
+    fabric: FabricField = Field(
+        None, description="The network between the nodes: a preset, or a mapping."
+    )
     signal: Signals = Field(
         default_factory=Signals, description="How jobs are warned before their time ends."
     )

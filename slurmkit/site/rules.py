@@ -67,6 +67,7 @@ def _defaults(site: Site) -> Iterator[_Found]:
 def _variables(site: Site) -> Iterator[_Found]:
     layers = [("env", site.env)]
     layers += [(f"env_presets.{name}", preset) for name, preset in site.env_presets.items()]
+    layers += [("fabric.env", site.fabric.env)] if site.fabric else []
     for key, layer in layers:
         for name in layer:
             if reason := why_reserved(name):
