@@ -17,20 +17,23 @@ def from_limits(limits: Limits) -> Site:
     Only nodes that can be used count, unless none can. A partition with several kinds of nodes
     gets no ``node_type``, since a job may get any of them.
     """
-    names: dict[NodeType, str] = {}
+    kinds: dict[str, NodeType] = {}
     partitions = {}
     for name, partition in limits.partitions.items():
-        kinds = {_node_type(shape): None for shape in _usable(partition)}
-        for kind in kinds:
-            names.setdefault(kind, _name(kind, taken=set(names.values())))
-        only = next(iter(kinds)) if len(kinds) == 1 else None
-        partitions[name] = Partition(
-            node_type=names[only] if only is not None else None, default=partition.default
-        )
+        found: set[str] = set()
+        for shape in _usable(partition):
+            kind = _node_type(shape)
+            known = next((known for known, other in kinds.items() if other == kind), None)
+            if known is None:
+                known = _name(kind, taken=set(kinds))
+                kinds[known] = kind
+            found.add(known)
+        only = found.pop() if len(found) == 1 else None
+        partitions[name] = Partition(node_type=only, default=partition.default)
     return Site(
         name=limits.cluster or "default",
         partitions=partitions,
-        node_types={name: kind for kind, name in names.items()},
+        node_types=kinds,
     )
 
 

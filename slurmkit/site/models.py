@@ -4,29 +4,25 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
+from slurmkit.site.cluster import SlurmSettings
 from slurmkit.site.fabric import FabricField
+from slurmkit.site.nodes import NodeType, Partition
 from slurmkit.yamlfile.shapes import Form
-from slurmkit.yamlfile.types import Duration, Env, Line, Positive, Section, Size, Word
+from slurmkit.yamlfile.types import Duration, Env, Line, Section, Word
+
+# Sections with much to say live in modules of their own; this one joins them.
+__all__ = [
+    "Affinity",
+    "Modules",
+    "NodeType",
+    "Partition",
+    "Signals",
+    "Site",
+    "SlurmSettings",
+    "Tier",
+]
 
 LaunchKind = Literal["torch", "mpi", "command"]
-
-
-class NodeType(Section):
-    """Nodes that are alike."""
-
-    gpus: int = Field(0, ge=0, description="GPUs per node.")
-    gpu_type: str = Field("", description="GRES type, such as h100; empty when untyped.")
-    cpus: Positive | None = Field(None, description="Schedulable CPUs per node.")
-    memory: Size | None = Field(None, description="Schedulable memory per node, such as 2000G.")
-    topology: Line | None = Field(None, description="Topology profile, such as dgx-h100.")
-
-
-class Partition(Section):
-    """A partition and what its jobs get by default."""
-
-    node_type: Line | None = Field(None, description="A name under node_types.")
-    default_time: Duration | None = Field(None, description="Time limit of jobs that name none.")
-    default: bool = Field(False, description="Used by jobs that name no partition.")
 
 
 class Tier(Section):
@@ -136,3 +132,6 @@ class Site(Section):
         "auto", description="Slurm MPI plugin for srun."
     )
     sbatch: list[Line] = Field(default=[], description="Directives that every job gets.")
+    slurm: SlurmSettings = Field(
+        default_factory=SlurmSettings, description="Slurm itself, for the files made from this one."
+    )
