@@ -119,7 +119,7 @@ class Aftermath:
         watching = self.watching
         if watching is None:
             return Seen(fate, job, self.warned_by)
-        return Seen(fate, job, self.warned_by, watching.step, watching.verdicts)
+        return Seen(fate, job, self.warned_by, watching.step, watching.verdicts, watching.failed_at)
 
     def _fate(self, attempt: Attempt) -> Fate:
         """Return what Slurm is doing with the job, when that matters."""

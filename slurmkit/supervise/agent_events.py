@@ -141,7 +141,7 @@ class Quarantined:
 
 @dataclass(frozen=True)
 class Ending:
-    """A rank ends in good order: warning, deadline, term or finished."""
+    """A rank ends: warning, deadline, term or finished, or with an exception: error."""
 
     rank: int
     host: str

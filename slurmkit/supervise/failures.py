@@ -82,6 +82,7 @@ class Evidence:
             node_fail, or empty.
         step: the last step that all ranks had done; None when unknown.
         told_to_stop: whether the ranks had been told to save and stop.
+        failed_at: the step of each rank that told of its own exception; more exact than ``step``.
     """
 
     exits: Sequence[TaskExit] = ()
@@ -94,6 +95,7 @@ class Evidence:
     slurm_state: str = ""
     step: int | None = None
     told_to_stop: bool = False
+    failed_at: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,8 @@ def _own_fault(exit_: TaskExit, raised: Raised | None, evidence: Evidence) -> tu
     rank = exit_.rank
     if raised is not None and raised.name not in ("SystemExit", "KeyboardInterrupt"):
         weight = _WEIGHT["consequence" if exit_.consequence else APPLICATION]
-        key = f"{raised.name} at {raised.frame}, step {evidence.step}"
+        step = evidence.step if rank is None else evidence.failed_at.get(rank, evidence.step)
+        key = f"{raised.name} at {raised.frame}, step {step}"
         return weight, Failure("application", key, "", _said(exit_, exit_.reason), rank)
     if is_killing(exit_):
         # Nobody has a reason to kill the first task but the node, or somebody with a shell.

@@ -34,6 +34,7 @@ class Seen:
         warned_by: the warning signal that was passed on; empty for none.
         step: the last step that all ranks had done; None when not known.
         verdicts: what checks of nodes have found, by host.
+        failed_at: the step of each rank that told of its own exception.
     """
 
     fate: Fate = field(default_factory=Fate)
@@ -41,6 +42,7 @@ class Seen:
     warned_by: str = ""
     step: int | None = None
     verdicts: "Mapping[str, Sequence[Verdict]]" = field(default_factory=dict)
+    failed_at: "Mapping[int, int]" = field(default_factory=dict)
 
 
 def verdict(attempt: Attempt, seen: Seen) -> Ended:
@@ -98,6 +100,7 @@ def _failure(attempt: Attempt, code: int, seen: Seen) -> Ended:
             exit_code=code,
             verdicts=seen.verdicts,
             step=seen.step,
+            failed_at=seen.failed_at,
         )
     )
     cause = root_cause(exits)

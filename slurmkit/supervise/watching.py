@@ -48,6 +48,7 @@ class Watching:
         drain: Callable[[str, str], None],
     ) -> None:
         self.step: int | None = None
+        self.failed_at: dict[int, int] = {}  # step by rank, of those that ended with an exception
         self.committed: set[int] = set()
         self.verdicts: dict[str, tuple[Verdict, ...]] = {}
         self._journal = journal
@@ -98,6 +99,7 @@ class Watching:
     def begin_attempt(self, number: int, nodes: Sequence[str]) -> None:
         """An attempt is about to be launched on these nodes."""
         self.step = self._restored = self._epoch = None
+        self.failed_at = {}
         self._first_step = False
         self._tasks.clear()
         self._agents.begin_attempt(number, nodes)
@@ -206,6 +208,10 @@ class Watching:
     def _quarantined(self, event: seen.Quarantined) -> None:
         self._note("checkpoint_quarantined", step=event.step, why=event.why)
 
+    def _ending(self, event: seen.Ending) -> None:
+        if event.why == "error" and event.step is not None:
+            self.failed_at[event.rank] = event.step
+
     def _hang(self, event: seen.Hang) -> None:
         hosts = self._tasks.hosts(event.ranks)
         reason = (
@@ -233,5 +239,6 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     seen.Committed: Watching._committed,
     seen.SaveFailed: Watching._save_failed,
     seen.Quarantined: Watching._quarantined,
+    seen.Ending: Watching._ending,
     seen.Hang: Watching._hang,
 }

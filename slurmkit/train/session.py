@@ -104,6 +104,9 @@ class Session:
         traceback: TracebackType | None,
     ) -> None:
         self._flags.remove()
+        if error is not None and not isinstance(error, SystemExit) and self._state is not None:
+            # Exactly where: steps are told only now and then, and a bug is known by its step.
+            self._progress.tell("ending", step=self._state.step, why="error")
         if self._checkpointer is not None:
             self._checkpointer.close()
         self._progress.close()

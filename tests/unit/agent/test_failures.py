@@ -210,6 +210,19 @@ def test_the_same_bug_has_the_same_key_and_another_step_another() -> None:
     assert first.key == second.key != later.key
 
 
+def test_the_step_is_that_of_the_failing_rank_where_it_told_of_it() -> None:
+    text = traceback("ValueError: odd")
+    told = [
+        classify(
+            Evidence(exits=[TaskExit(1, "n1", 1)], tails={1: text}, step=reported, failed_at={1: 9})
+        )
+        for reported in (5, 7, None)
+    ]
+    assert {failure.key for failure in told} == {
+        "ValueError at /home/user1/train.py:88 in main, step 9"
+    }
+
+
 def test_a_failing_check_turns_a_network_error_into_one_of_the_node() -> None:
     text = traceback("ConnectionResetError: [Errno 104] Connection reset by peer")
     sick = Verdict("rdma-ports", "fail", "mlx5_0 port 1 is DOWN", "drain")
