@@ -5,8 +5,10 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field
 
 from slurmkit.site.cluster import SlurmSettings
+from slurmkit.site.elastic import Elastic
 from slurmkit.site.fabric import FabricField
 from slurmkit.site.nodes import NodeType, Partition
+from slurmkit.site.switch_models import Switches
 from slurmkit.yamlfile.shapes import Form
 from slurmkit.yamlfile.types import Duration, Env, Line, Section, Word
 
@@ -134,4 +136,10 @@ class Site(Section):
     sbatch: list[Line] = Field(default=[], description="Directives that every job gets.")
     slurm: SlurmSettings = Field(
         default_factory=SlurmSettings, description="Slurm itself, for the files made from this one."
+    )
+    switches: Switches | None = Field(
+        None, description="Which nodes are near each other: switches, rails and NVLink domains."
+    )
+    elastic: Elastic | None = Field(
+        None, description="Nodes that are started when there is work, and stopped after it."
     )

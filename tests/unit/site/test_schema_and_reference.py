@@ -32,12 +32,19 @@ def test_every_key_has_an_example_and_stands_on_the_page() -> None:
         assert f"| `{last}` | {key.type} | {key.default} | {key.description} |" in page
 
 
+# What a section cannot be without.
+REQUIRED: dict[tuple[str, ...], dict[str, object]] = {
+    ("tiers", "NAME"): {"qos": "high"},
+    ("fabric",): {"preset": "roce-400"},
+    ("switches", "leaves", "NAME"): {"nodes": "n1"},
+    ("elastic",): {"driver": "/bin/machines", "nodes": "n1"},
+}
+
+
 @pytest.mark.parametrize("key", EXAMPLES)
 def test_examples_load(key: str) -> None:
     *sections, last = key.split(".")
-    data: object = {last: EXAMPLES[key]}
-    if sections == ["tiers", "NAME"]:
-        data = {"qos": "high", last: EXAMPLES[key]}
+    data: object = {**REQUIRED.get(tuple(sections), {}), last: EXAMPLES[key]}
     for section in reversed(sections):
         data = {section: data}
     build(Site, read_document(dump(data).encode(), "site.yaml"))

@@ -1,0 +1,97 @@
+"""The key ``switches`` of site.yaml: which nodes are near each other, as Slurm is told of it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from slurmkit.hostlist import compress, expand
+from slurmkit.site.generate.release import Release
+from slurmkit.site.switch_models import Leaf, Spine, Switches
+from slurmkit.topology.fabric.audit import Audit, audit
+from slurmkit.topology.fabric.graph import Attachment, SwitchGraph, cable, natural
+from slurmkit.topology.fabric.slurm import slurm_topology, topology_plugin
+
+if TYPE_CHECKING:
+    from slurmkit.site.models import Site
+
+
+def graph_of(switches: Switches) -> SwitchGraph:
+    """Return the fabric that a site describes.
+
+    Raises:
+        HostlistError: nodes are no host list.
+    """
+    attachments = [
+        Attachment(host, name, "", f"switches.leaves.{name}")
+        for name, leaf in switches.leaves.items()
+        for host in expand(leaf.nodes)
+    ]
+    levels: list[Mapping[str, Leaf | Spine]] = [switches.leaves, switches.spines]
+    cables = [
+        cable(name, above) for level in levels for name, one in level.items() for above in one.up
+    ]
+    blocks = tuple((name, tuple(expand(hosts))) for name, hosts in switches.blocks.items())
+    return SwitchGraph(tuple(attachments), tuple(dict.fromkeys(cables)), blocks)
+
+
+def section_of(graph: SwitchGraph) -> dict[str, object]:
+    """Return what to write under `switches` in site.yaml for a fabric."""
+    nodes: dict[str, dict[str, None]] = {}
+    for item in graph.attachments:
+        nodes.setdefault(item.switch, {})[item.host] = None
+    depth = _depths(graph, set(nodes))
+    up: dict[str, list[str]] = {}
+    for one in graph.cables:
+        lower, upper = sorted((one.one, one.other), key=lambda name: (depth[name], natural(name)))
+        up.setdefault(lower, []).append(upper)
+    section: dict[str, object] = {}
+    if nodes:
+        section["leaves"] = {
+            name: {
+                "nodes": compress(sorted(nodes[name], key=natural)),
+                **({"up": sorted(up[name], key=natural)} if name in up else {}),
+            }
+            for name in sorted(nodes, key=natural)
+        }
+    if spines := sorted(up.keys() - nodes.keys(), key=natural):
+        section["spines"] = {name: {"up": sorted(up[name], key=natural)} for name in spines}
+    if graph.blocks:
+        section["blocks"] = {name: compress(hosts) for name, hosts in graph.blocks}
+    return section
+
+
+def _depths(graph: SwitchGraph, leaves: set[str]) -> dict[str, int]:
+    """Return how many cables each switch is away from a leaf."""
+    depth = dict.fromkeys(leaves, 0)
+    neighbours = graph.neighbours()
+    edge = leaves
+    while edge:
+        edge = {near for name in edge for near in neighbours.get(name, ())} - depth.keys()
+        depth.update(dict.fromkeys(edge, max(depth.values(), default=0) + 1))
+    return {name: depth.get(name, 0) for name in graph.switches}
+
+
+def topology_files(site: "Site", release: Release) -> dict[str, str]:
+    """Return name and text of the file below /etc/slurm that tells Slurm of the fabric.
+
+    Raises:
+        FabricError: what is described makes no topology.
+    """
+    switches = site.switches
+    if switches is None or switches.topology == "none":
+        return {}
+    return slurm_topology(
+        graph_of(switches), release, switches.topology, tuple(switches.block_sizes)
+    )
+
+
+def slurm_conf_lines(site: "Site", release: Release) -> list[str]:
+    """Return the lines of slurm.conf that belong to it."""
+    switches = site.switches
+    if switches is None or switches.topology == "none":
+        return []
+    return topology_plugin(graph_of(switches), release, switches.topology)
+
+
+def fabric_audit(site: "Site", declared: list[str]) -> Audit:
+    """Return how the fabric of a site fits its nodes."""
+    return audit(graph_of(site.switches) if site.switches else SwitchGraph(), declared)
