@@ -1,0 +1,71 @@
+"""The rules that slurmctld and sbatch hold jobs to: the shipped Lua scripts, the site's policy."""
+
+from typing import TYPE_CHECKING, Any
+
+from slurmkit.resources import shipped_dir
+from slurmkit.site.generate.files import File
+from slurmkit.site.generate.release import Release
+from slurmkit.site.generate.shape import Shape
+from slurmkit.site.generate.slurm_conf import ETC, cluster_name
+from slurmkit.site.generate.template import fill
+from slurmkit.units import format_slurm_time, parse_duration_s
+
+if TYPE_CHECKING:
+    from slurmkit.site.models import Site, Tier
+
+_SCRIPTS = ("slurmkit_rules.lua", "job_submit.lua", "cli_filter.lua")
+
+
+def policy_files(site: "Site", release: Release, shapes: dict[str, Shape]) -> dict[str, File]:
+    """Return the Lua scripts and their policy; none where the site wants none."""
+    if not site.slurm.policy:
+        return {}
+    source = shipped_dir("plugins") / "lua"
+    files = {f"{ETC}/{name}": File((source / name).read_text("utf-8")) for name in _SCRIPTS}
+    text = fill(
+        "slurmkit_policy.lua",
+        release,
+        cluster=cluster_name(site),
+        tiers=[
+            {"name": name, "settings": _settings(site, tier)} for name, tier in site.tiers.items()
+        ],
+        gpu_time_limit="default" if _has_default_time(site) else "require",
+        gpu_partitions=_gpu_partitions(site, shapes),
+    )
+    return {**files, f"{ETC}/slurmkit_policy.lua": File(text)}
+
+
+def _settings(site: "Site", tier: "Tier") -> dict[str, Any]:
+    """Return a tier as slurmkit_policy.lua has it; without slurmdbd there is no QOS to name."""
+    found: dict[str, Any] = {}
+    if site.slurm.database:
+        found["qos"] = tier.qos
+    if tier.partition is not None:
+        found["partition"] = tier.partition
+        partition = site.partitions.get(tier.partition)
+        times = {
+            "default_time": (partition.default_time if partition else None) or site.default_time,
+            "max_time": partition.max_time if partition else None,
+        }
+        for key, value in times.items():
+            seconds = None if value is None else parse_duration_s(value)
+            if seconds is not None:
+                found[key] = format_slurm_time(seconds)
+    if tier.preemptible:
+        # A job that may be pushed aside comes back by itself.
+        found["requeue"] = True
+    return found
+
+
+def _has_default_time(site: "Site") -> bool:
+    return site.default_time is not None
+
+
+def _gpu_partitions(site: "Site", shapes: dict[str, Shape]) -> list[str]:
+    return [
+        name
+        for name, partition in site.partitions.items()
+        if partition.node_type is not None
+        and partition.node_type in shapes
+        and shapes[partition.node_type].gpus
+    ]

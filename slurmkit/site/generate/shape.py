@@ -1,0 +1,184 @@
+"""Lines about nodes and partitions, and what a node type's topology profile adds to it. Pure."""
+
+from dataclasses import dataclass
+
+from slurmkit.errors import UsageError
+from slurmkit.hostlist import expand
+from slurmkit.site.models import NodeType, Partition, Site
+from slurmkit.topology.model import Topology
+from slurmkit.topology.profile import load_profile, profile_names
+from slurmkit.units import format_slurm_time, parse_duration_s, parse_size_mib
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A node type as Slurm counts it.
+
+    Attributes:
+        name: its name in site.yaml.
+        nodes: its hosts, as a host list.
+        sockets: sockets of a node.
+        cores: cores per socket.
+        threads: hardware threads per core.
+        memory_mib: memory that jobs may have.
+        gpus: GPUs of a node.
+        gpu_type: their GRES type; empty for untyped.
+        features: words for --constraint.
+        cpus: what jobs may have of the threads, where that is not all.
+        topology: its profile; None where site.yaml names none.
+    """
+
+    name: str
+    nodes: str
+    sockets: int
+    cores: int
+    threads: int
+    memory_mib: int
+    gpus: int
+    gpu_type: str
+    features: tuple[str, ...]
+    cpus: int | None
+    topology: Topology | None
+
+    @property
+    def num_nodes(self) -> int:
+        """How many nodes there are."""
+        return len(expand(self.nodes))
+
+    @property
+    def num_cpus(self) -> int:
+        """CPUs of a node that jobs may have."""
+        return self.cpus or self.sockets * self.cores * self.threads
+
+    @property
+    def gres(self) -> str:
+        """The value of Gres=; empty where there is no GPU."""
+        kind = f":{self.gpu_type}" if self.gpu_type else ""
+        return f"gpu{kind}:{self.gpus}" if self.gpus else ""
+
+    @property
+    def line(self) -> str:
+        """The NodeName line."""
+        words = [
+            f"NodeName={self.nodes}",
+            *([f"CPUs={self.cpus}"] if self.cpus else []),
+            f"Sockets={self.sockets} CoresPerSocket={self.cores} ThreadsPerCore={self.threads}",
+            f"RealMemory={self.memory_mib}",
+            *([f"Gres={self.gres}"] if self.gres else []),
+            *([f"Feature={','.join(self.features)}"] if self.features else []),
+            "State=UNKNOWN",
+        ]
+        return " ".join(words)
+
+
+def shapes(site: Site) -> dict[str, Shape]:
+    """Return every node type that has nodes.
+
+    Raises:
+        UsageError: site.yaml leaves out what Slurm must know of them.
+    """
+    found = {name: _shape(name, kind) for name, kind in site.node_types.items() if kind.nodes}
+    if not found:
+        raise UsageError(
+            "site.yaml names no nodes, and Slurm's files are about nodes",
+            hint="Say node_types.NAME.nodes, such as dgx[01-32], or run slurmkit site init.",
+        )
+    return found
+
+
+def _shape(name: str, kind: NodeType) -> Shape:
+    topology = load_profile(kind.topology) if kind.topology in profile_names() else None
+    sockets, cores, threads = _counts(name, kind, topology)
+    total = sockets * cores * threads
+    if kind.memory is None:
+        raise _missing(name, "memory", "Slurm shares memory out, so it must know how much there is")
+    if topology is not None and kind.gpus > len(topology.gpus):
+        raise UsageError(
+            f"node_types.{name}.gpus is {kind.gpus}, and a {kind.topology} has"
+            f" {len(topology.gpus)} GPUs"
+        )
+    if kind.cpus is not None and kind.cpus > total:
+        raise UsageError(
+            f"node_types.{name}.cpus is {kind.cpus}, and {sockets} sockets with {cores} cores of"
+            f" {threads} threads have {total}"
+        )
+    return Shape(
+        name=name,
+        nodes=kind.nodes or "",
+        sockets=sockets,
+        cores=cores,
+        threads=threads,
+        memory_mib=parse_size_mib(kind.memory),
+        gpus=kind.gpus,
+        gpu_type=kind.gpu_type,
+        features=tuple(kind.features),
+        cpus=kind.cpus if kind.cpus not in (None, total) else None,
+        topology=topology,
+    )
+
+
+def _counts(name: str, kind: NodeType, topology: Topology | None) -> tuple[int, int, int]:
+    """Return sockets, cores per socket and threads per core."""
+    if topology is not None:
+        sockets = sum(1 for node in topology.numa if node.cpus)
+        threads = max(len(core) for core in topology.smt) if topology.smt else 1
+        cores = len(topology.cpus_online) // (sockets * threads)
+        return kind.sockets or sockets, kind.cores or cores, kind.threads or threads
+    threads = kind.threads or 1
+    if kind.cores is not None:
+        return kind.sockets or 1, kind.cores, threads
+    if kind.cpus is None:
+        raise _missing(name, "cores", "or cpus, or topology with the name of a profile")
+    sockets = kind.sockets or 1
+    return sockets, max(1, kind.cpus // (sockets * threads)), threads
+
+
+def _missing(name: str, key: str, why: str) -> UsageError:
+    return UsageError(
+        f"node_types.{name}.{key} is missing: {why}",
+        hint=f"slurmd -C prints it on a node of type {name}.",
+    )
+
+
+def partition_lines(site: Site, known: dict[str, Shape]) -> list[str]:
+    """Return the PartitionName lines; one partition of all nodes where site.yaml has none."""
+    partitions = site.partitions or {"batch": Partition(default=True)}
+    return [_partition(site, name, part, known) for name, part in partitions.items()]
+
+
+def _partition(site: Site, name: str, partition: Partition, known: dict[str, Shape]) -> str:
+    kinds = _kinds(name, partition, known)
+    words = [
+        f"PartitionName={name}",
+        f"Nodes={partition.nodes or ','.join(kind.nodes for kind in kinds)}",
+    ]
+    if partition.default or site.default_partition == name:
+        words.append("Default=YES")
+    default_s = _seconds(partition.default_time) or _seconds(site.default_time)
+    if default_s is not None:
+        words.append(f"DefaultTime={format_slurm_time(default_s)}")
+    words.append(f"MaxTime={format_slurm_time(_seconds(partition.max_time))}")
+    words += _defaults(kinds)
+    return " ".join([*words, "State=UP"])
+
+
+def _kinds(name: str, partition: Partition, known: dict[str, Shape]) -> list[Shape]:
+    if partition.node_type is not None:
+        if partition.node_type not in known:
+            raise _missing(partition.node_type, "nodes", f"partition {name} is made of them")
+        return [known[partition.node_type]]
+    return list(known.values())
+
+
+def _defaults(kinds: list[Shape]) -> list[str]:
+    """Return what jobs get that ask for GPUs or CPUs and say nothing of the rest: their share."""
+    words = [f"DefMemPerCPU={min(kind.memory_mib // kind.num_cpus for kind in kinds)}"]
+    if all(kind.gpus for kind in kinds):
+        per_gpu = min(kind.memory_mib // kind.gpus for kind in kinds)
+        cpus = min(kind.num_cpus // kind.gpus for kind in kinds)
+        words = [f"DefCpuPerGPU={max(1, cpus)}", f"DefMemPerGPU={per_gpu}"]
+    return words
+
+
+def _seconds(value: str | int | None) -> int | None:
+    return None if value is None else parse_duration_s(value)
