@@ -18,6 +18,7 @@ _REPORTS = {
     "run": "`run --json`",
     "report": "`report --json`",
     "explain": "`explain --json`",
+    "bench": "`bench ... --json`, and `bench.json` in its run directory",
     "ckpt-list": "`ckpt list --json`",
     "ckpt-verify": "`ckpt verify --json`",
     "ckpt-prune": "`ckpt prune --json`",

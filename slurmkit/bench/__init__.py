@@ -1,1 +1,1 @@
-"""What ranks can send each other: collectives and pairs of ranks, measured."""
+"""Measures what ranks can send each other: collectives and pairs, over torch and MPI."""
