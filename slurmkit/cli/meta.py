@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from slurmkit.cli.site_generate import generate
+
 site_app = typer.Typer(help="What this cluster is, as slurmkit sees it.", rich_markup_mode=None)
 
 
@@ -22,6 +24,9 @@ def schema(
     from slurmkit.cli.output import print_json
 
     print_json(schema_of(name))
+
+
+site_app.command("generate")(generate)
 
 
 @site_app.callback()

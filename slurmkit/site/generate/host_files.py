@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from slurmkit.resources import shipped_dir
-from slurmkit.site import fabric
+from slurmkit.site import elastic, fabric
 from slurmkit.site.fabric import Setting
 from slurmkit.site.generate.files import File
 from slurmkit.site.generate.release import Release
@@ -46,6 +46,9 @@ def script_files(site: "Site", release: Release) -> dict[str, File]:
         script = shipped_dir("plugins") / kind / f"slurmkit-{kind}.sh"
         if script.is_file():
             found[f"/etc/slurm/{kind}.d/50-slurmkit.sh"] = script.read_text("utf-8")
+    if site.elastic is not None:
+        for script in sorted((shipped_dir("plugins") / "elastic").glob("*.sh")):
+            found[f"{elastic.PROGRAMS_DIR}/{script.name}"] = script.read_text("utf-8")
     return {path: File(text, 0o755) for path, text in found.items()}
 
 

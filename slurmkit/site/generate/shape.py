@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from slurmkit.errors import UsageError
-from slurmkit.hostlist import expand
+from slurmkit.hostlist import compress, expand
+from slurmkit.site import elastic
 from slurmkit.site.models import NodeType, Partition, Site
 from slurmkit.topology.model import Topology
 from slurmkit.topology.profile import load_profile, profile_names
@@ -56,17 +57,16 @@ class Shape:
         kind = f":{self.gpu_type}" if self.gpu_type else ""
         return f"gpu{kind}:{self.gpus}" if self.gpus else ""
 
-    @property
-    def line(self) -> str:
-        """The NodeName line."""
+    def line(self, nodes: str, state: str = "") -> str:
+        """Return the NodeName line of some of the nodes."""
         words = [
-            f"NodeName={self.nodes}",
+            f"NodeName={nodes}",
             *([f"CPUs={self.cpus}"] if self.cpus else []),
             f"Sockets={self.sockets} CoresPerSocket={self.cores} ThreadsPerCore={self.threads}",
             f"RealMemory={self.memory_mib}",
             *([f"Gres={self.gres}"] if self.gres else []),
             *([f"Feature={','.join(self.features)}"] if self.features else []),
-            "State=UNKNOWN",
+            f"State={state or 'UNKNOWN'}",
         ]
         return " ".join(words)
 
@@ -138,6 +138,21 @@ def _missing(name: str, key: str, why: str) -> UsageError:
         f"node_types.{name}.{key} is missing: {why}",
         hint=f"slurmd -C prints it on a node of type {name}.",
     )
+
+
+def node_lines(site: Site, known: dict[str, Shape]) -> list[str]:
+    """Return the NodeName lines, each kind with a comment before it."""
+    lines = []
+    for shape in known.values():
+        gpus = f", {shape.gpus} GPUs each" if shape.gpus else ""
+        lines.append(f"# {shape.num_nodes} x {shape.name}{gpus}")
+        by_state: dict[str, list[str]] = {}
+        for host in expand(shape.nodes):
+            by_state.setdefault(elastic.node_state(site, host), []).append(host)
+        for state, hosts in by_state.items():
+            nodes = shape.nodes if len(by_state) == 1 else compress(hosts)
+            lines.append(shape.line(nodes, state))
+    return lines
 
 
 def partition_lines(site: Site, known: dict[str, Shape]) -> list[str]:

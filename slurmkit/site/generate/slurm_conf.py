@@ -8,7 +8,7 @@ from slurmkit.site.generate import versions
 from slurmkit.site.generate.files import File
 from slurmkit.site.generate.owners import owner_lines
 from slurmkit.site.generate.release import Release
-from slurmkit.site.generate.shape import Shape, partition_lines
+from slurmkit.site.generate.shape import Shape, node_lines, partition_lines
 from slurmkit.site.generate.template import fill
 from slurmkit.topology.export_gres import gres_lines
 from slurmkit.units import parse_duration_s
@@ -57,7 +57,7 @@ def slurm_files(
         health_lines=owners["health"],
         tier_lines=owners["tiers"],
         elastic_lines=owners["elastic"],
-        shapes=list(shapes.values()),
+        node_lines=node_lines(site, shapes),
         partition_lines=partition_lines(site, shapes),
     )
     common = {"cluster": cluster, "slurm": site.slurm}
