@@ -1,1 +1,1 @@
-"""Every link from driver to MPI_Allreduce, on every node, compared between nodes."""
+"""Every link of the chain from the driver to MPI_Allreduce, on each node and between the nodes."""

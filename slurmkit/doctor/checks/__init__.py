@@ -1,0 +1,1 @@
+"""The links of the chain, one per file, each with a LINK."""

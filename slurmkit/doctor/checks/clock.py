@@ -1,0 +1,38 @@
+"""Do the clocks agree?"""
+
+from slurmkit.doctor.link import Answer, Link, Place, fail, passed, skipped, warn
+
+WARN_S = 1.0
+FAIL_S = 60.0
+
+
+def judge(skew_s: float, uncertain_s: float) -> Answer:
+    """Return the answer for a clock that is this much ahead of the examiner's.
+
+    Args:
+        skew_s: seconds; negative for behind.
+        uncertain_s: how long the message may have been on its way.
+    """
+    certain_s = max(0.0, abs(skew_s) - uncertain_s)
+    where = "ahead of" if skew_s > 0 else "behind"
+    detail = f"{abs(skew_s):.1f} s {where} the host that asks"
+    if certain_s >= FAIL_S:
+        return fail(detail)
+    if certain_s >= WARN_S:
+        return warn(detail)
+    return passed(f"within {abs(skew_s) + uncertain_s:.1f} s")
+
+
+def _look(_place: Place) -> Answer:
+    return skipped("one host alone has no other clock to compare with")
+
+
+LINK = Link(
+    id="clock",
+    group="names",
+    reads="the time on each host when it answers",
+    limits=f"warns from {WARN_S:g} s, fails from {FAIL_S:g} s apart; munge refuses at 300 s",
+    todo="start chronyd or ntpd there (timedatectl says whether it synchronises): munge refuses "
+    "credentials, and make and caches on shared folders go wrong",
+    look=_look,
+)

@@ -1,0 +1,53 @@
+"""Are the RDMA drivers and the firmware of the HCAs the same on all nodes?"""
+
+from slurmkit.doctor.link import Answer, Link, Place, fail, passed, skipped
+from slurmkit.doctor.programs import run
+from slurmkit.health.verdict import WARN
+from slurmkit.topology.discover import discover
+
+_MODULES = ("mlx5_core", "bnxt_re", "irdma", "efa", "hns_roce_hw_v2")
+# Mellanox, Broadcom, Intel E810, Amazon: network controllers that can do RDMA.
+_RDMA_CAPABLE = ("0x15b3",)
+
+
+def _look(place: Place) -> Answer:
+    hcas = place.names("sys/class/infiniband")
+    facts = {"HCAs": str(len(hcas))}
+    cards = _cards_without_driver(place)
+    if not hcas and cards:
+        return fail(f"PCI shows {cards} NVIDIA network cards, and no RDMA device", facts)
+    if not hcas:
+        return skipped("the node has no RDMA device", facts)
+    for module in _MODULES:
+        if version := place.read(f"sys/module/{module}/version"):
+            facts[module] = version
+    ofed = run(["ofed_info", "-s"])
+    if ofed and ofed.code == 0:
+        facts["OFED"] = ofed.out.strip().rstrip(":")
+    for nic in discover(str(place.root)).nics:
+        if firmware := place.read(f"sys/class/infiniband/{nic.name}/fw_ver"):
+            facts[f"firmware of {nic.name}"] = firmware
+    named = ", ".join(f"{key} {facts[key]}" for key in (*_MODULES, "OFED") if key in facts)
+    return passed(f"{len(hcas)} HCAs{', ' if named else ''}{named}", facts)
+
+
+def _cards_without_driver(place: Place) -> int:
+    count = 0
+    for pci in place.names("sys/bus/pci/devices"):
+        folder = f"sys/bus/pci/devices/{pci}"
+        network = place.read(f"{folder}/class").startswith("0x02")
+        count += network and place.read(f"{folder}/vendor") in _RDMA_CAPABLE
+    return count
+
+
+LINK = Link(
+    id="rdma-driver",
+    group="system",
+    reads="/sys/class/infiniband (fw_ver), /sys/module/mlx5_core/version and others, ofed_info -s",
+    limits="fails when there are NVIDIA network cards and no RDMA device; warns when nodes differ "
+    "in drivers, firmware or the number of HCAs",
+    todo="load the driver (modprobe mlx5_ib; see dmesg), and bring drivers and firmware of all "
+    "nodes to one release",
+    look=_look,
+    differs=WARN,
+)
