@@ -13,6 +13,7 @@ from typing import Any
 from slurmkit.launch.rendezvous import master_address
 from slurmkit.rundir.layout import ElementDir
 from slurmkit.supervise.agent_beacon import Beacon
+from slurmkit.supervise.agent_dumps import Dumps
 from slurmkit.supervise.agent_events import AgentEvent, AgentLost, AgentUp, Hang
 from slurmkit.supervise.agent_liveness import (
     MISSED,
@@ -113,8 +114,7 @@ class Agents:
         )
         self._attempt = 0
         self._standing: Message | None = None
-        self._dumps: dict[int, _Dump] = {}
-        self._num_dumps = 0
+        self._dumps = Dumps()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ticking: asyncio.TimerHandle | None = None
         self._next_pulse = 0.0
@@ -160,8 +160,7 @@ class Agents:
         await asyncio.sleep(0)
         self._server.stop()
         self._beacon.stop()
-        for dump in self._dumps.values():
-            dump.finish()
+        self._dumps.finish()
         await asyncio.to_thread(self._step.stop)
 
     def command(self, nodes: Sequence[str]) -> list[str]:
@@ -257,14 +256,10 @@ class Agents:
         """
         folder.mkdir(parents=True, exist_ok=True)
         hosts = self._server.connected()
-        self._num_dumps += 1
-        number = self._num_dumps
-        dump = self._dumps[number] = _Dump(set(hosts))
+        number = self._dumps.begin(hosts)
         message = {"type": "dump", "id": number, "folder": str(folder), "timeout_s": timeout_s}
         self._server.send(hosts, message)
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(dump.done.wait(), timeout_s if hosts else 0.0)
-        del self._dumps[number]
+        await self._dumps.complete(number, timeout_s)
         return sorted(path for path in folder.iterdir() if path.name.startswith("rank-"))
 
     # -- what the server calls ----------------------------------------------------------------
@@ -295,9 +290,7 @@ class Agents:
                 verdicts = read_verdicts(message.get("verdicts"))
                 self._on_event(AgentUp(host, verdicts, returned=returned))
         elif kind == "dumped":
-            dump = self._dumps.get(message.get("id", 0))
-            if dump is not None:
-                dump.answered(host)
+            self._dumps.answered(host, message.get("id", 0))
         elif message.get("attempt") not in (None, self._attempt):
             return  # what a rank of an earlier attempt said last
         elif kind == "steps":
@@ -331,8 +324,7 @@ class Agents:
         node = self._nodes.get(host)
         if node is not None:
             node.connected = False
-        for dump in self._dumps.values():
-            dump.answered(host)
+        self._dumps.lost(host)
 
     # -- time ---------------------------------------------------------------------------------
 
@@ -377,8 +369,7 @@ class Agents:
             self._board.forget(host)
             self._phases.leave(host)
             self._step.unwant(host)
-            for dump in self._dumps.values():
-                dump.answered(host)
+            self._dumps.lost(host)
             self._on_event(AgentLost(host, round(silent_s, 3), why))
 
     def _report_progress(self, now: float) -> None:
@@ -390,23 +381,3 @@ class Agents:
         self._next_progress = now + max(0.1, 0.25 * self._heartbeat_s)
         self._hang.progressed(now, progress.step)
         self._on_event(progress)
-
-
-class _Dump:
-    """Waits for the answers of agents."""
-
-    def __init__(self, hosts: set[str]) -> None:
-        self.done = asyncio.Event()
-        self._waiting = hosts
-        if not hosts:
-            self.done.set()
-
-    def answered(self, host: str) -> None:
-        """This one has, or never will."""
-        self._waiting.discard(host)
-        if not self._waiting:
-            self.done.set()
-
-    def finish(self) -> None:
-        """Nobody will answer any more."""
-        self.done.set()
