@@ -7,6 +7,7 @@ import typer
 from slurmkit import __version__
 from slurmkit.cli import (
     compute,
+    doctor,
     health,
     jobs,
     meta,
@@ -57,6 +58,7 @@ for command in (
     runs.resume,
     recovery.report,
     recovery.explain,
+    doctor.doctor,
     meta.schema,
 ):
     app.command()(command)

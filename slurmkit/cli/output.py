@@ -52,6 +52,12 @@ def paint_state(state: str) -> str:
     return _paint(state, _STATE_COLOURS.get(state, _RED), stream=sys.stdout)
 
 
+def paint_verdict(text: str, verdict: str) -> str:
+    """Return a line in the colour of pass, warn, fail or skipped on a terminal, else as it is."""
+    colours = {"warn": _YELLOW, "fail": _RED, "skipped": _DIM}
+    return _paint(text, colours[verdict], stream=sys.stdout) if verdict in colours else text
+
+
 def dim(text: str) -> str:
     """Return the text in grey on a terminal, else as it is."""
     return _paint(text, _DIM, stream=sys.stdout)

@@ -89,6 +89,7 @@ class Place(Record):
         shared_dir: a folder on the shared file system; empty for none.
         token: name of this examination, for files in the shared folder.
         ssh: the words before a host that run a command there, and () when SSH is not wanted.
+        addresses: what SSH connects to for each of the hosts; () for their names.
         wait_s: how long to wait for the other hosts.
     """
 
@@ -99,7 +100,12 @@ class Place(Record):
     shared_dir: str = ""
     token: str = ""
     ssh: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
     wait_s: float = 15.0
+
+    def address(self, host: str) -> str:
+        """Return what SSH connects to for a host."""
+        return dict(zip(self.hosts, self.addresses, strict=False)).get(host, host)
 
     @property
     def others(self) -> tuple[str, ...]:

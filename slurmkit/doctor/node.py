@@ -7,6 +7,7 @@ srun passes on lines whole up to a kilobyte and mixes longer ones of different n
 import base64
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,8 @@ from slurmkit.record import Record
 
 _MARK = "slurmkit-doctor"
 _CHUNK = 600
+# The last line, written when all else is done, so that its arrival tells how far clocks are apart.
+_TIME = "time"
 
 
 class Request(Record):
@@ -31,6 +34,7 @@ class Request(Record):
         token: name of this examination.
         only: ids of links or groups; empty for all.
         hosts: all hosts; empty when each knows them from Slurm.
+        addresses: what SSH connects to for each of them; empty for their names.
         name: what the host is called here; empty when it knows that itself.
         fabric: what the site says of its network.
         shared_dir: a folder on the shared file system; empty for none.
@@ -43,6 +47,7 @@ class Request(Record):
     token: str
     only: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
     name: str = ""
     fabric: Fabric = Fabric()
     shared_dir: str = ""
@@ -61,7 +66,7 @@ class Request(Record):
 def from_json(text: str) -> Request:
     """Return the request that ``to_json`` gave."""
     values: dict[str, Any] = json.loads(text)
-    lists = {name: tuple(values[name]) for name in ("only", "hosts", "ssh")}
+    lists = {name: tuple(values[name]) for name in ("only", "hosts", "addresses", "ssh")}
     return Request(**{**values, **lists, "fabric": Fabric(**values["fabric"])})
 
 
@@ -70,17 +75,19 @@ class HostReport(Record):
 
     Attributes:
         time: its clock when it answered, Unix seconds.
+        hosts: all hosts that it knows of.
         answers: by link.
     """
 
     host: str
     time: float
+    hosts: tuple[str, ...]
     answers: Mapping[str, Answer]
 
 
 def examine(request: Request, environ: Mapping[str, str]) -> HostReport:
     """Look at every link of this host."""
-    host = request.name or environ.get("SLURMD_NODENAME") or os.uname().nodename
+    host = request.name or environ.get("SLURMD_NODENAME") or _own_name(request)
     place = Place(
         host=host,
         hosts=request.hosts or _hosts_of_step(environ) or (host,),
@@ -89,6 +96,7 @@ def examine(request: Request, environ: Mapping[str, str]) -> HostReport:
         shared_dir=request.shared_dir,
         token=request.token,
         ssh=request.ssh,
+        addresses=request.addresses,
         wait_s=request.wait_s,
     )
     links = links_of(request.only)
@@ -98,7 +106,29 @@ def examine(request: Request, environ: Mapping[str, str]) -> HostReport:
         link.id: unpack(verdict.verdict, verdict.detail)
         for link, verdict in zip(links, found, strict=True)
     }
-    return HostReport(host, time.time(), answers)
+    return HostReport(host, time.time(), place.hosts, answers)
+
+
+def _own_name(request: Request) -> str:
+    """Return which of the hosts this one is: by its name, else by an address that is its own."""
+    own = os.uname().nodename
+    for name in (own, own.partition(".")[0]):
+        if name in request.hosts:
+            return name
+    for name, address in zip(request.hosts, request.addresses, strict=False):
+        if _is_own(address):
+            return name
+    return own
+
+
+def _is_own(address: str) -> bool:
+    """Whether an address is one of this host's: then a socket can be bound to it."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _hosts_of_step(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -112,41 +142,43 @@ def to_lines(report: HostReport) -> list[str]:
         link: {"verdict": a.verdict, "detail": a.detail, "facts": list(a.facts), "todo": a.todo}
         for link, a in report.answers.items()
     }
-    body = {"host": report.host, "time": report.time, "answers": answers}
+    body = {"host": report.host, "hosts": list(report.hosts), "answers": answers}
     text = base64.b64encode(json.dumps(body).encode()).decode()
     parts = [text[at : at + _CHUNK] for at in range(0, len(text), _CHUNK)]
-    return [f"{_MARK} {report.host} {at}/{len(parts)} {part}" for at, part in enumerate(parts, 1)]
+    lines = [f"{_MARK} {report.host} {at}/{len(parts)} {part}" for at, part in enumerate(parts, 1)]
+    return [*lines, f"{_MARK} {report.host} {_TIME} {report.time:.6f}"]
 
 
 def from_lines(lines: Iterable[str]) -> list[HostReport]:
     """Return the reports that are whole; other lines are left out."""
     parts: dict[str, dict[int, str]] = {}
     totals: dict[str, int] = {}
+    times: dict[str, float] = {}
     for line in lines:
         words = line.split()
         if len(words) != 4 or words[0] != _MARK:
+            continue
+        if words[2] == _TIME:
+            times[words[1]] = float(words[3])
             continue
         at, _, total = words[2].partition("/")
         parts.setdefault(words[1], {})[int(at)] = words[3]
         totals[words[1]] = int(total)
     reports = []
     for host, found in parts.items():
-        if len(found) == totals[host]:
+        if len(found) == totals[host] and host in times:
             body = json.loads(base64.b64decode("".join(found[at] for at in sorted(found))))
-            reports.append(_report(body))
+            reports.append(_report(body, times[host]))
     return reports
 
 
-def is_last(line: str) -> str:
+def last_of(line: str) -> str:
     """Return the host whose last line this is; empty for any other line."""
     words = line.split()
-    if len(words) != 4 or words[0] != _MARK:
-        return ""
-    at, _, total = words[2].partition("/")
-    return words[1] if at == total else ""
+    return words[1] if len(words) == 4 and words[0] == _MARK and words[2] == _TIME else ""
 
 
-def _report(body: dict[str, Any]) -> HostReport:
+def _report(body: dict[str, Any], seconds: float) -> HostReport:
     answers = {
         str(link): Answer(
             str(value["verdict"]),
@@ -156,14 +188,17 @@ def _report(body: dict[str, Any]) -> HostReport:
         )
         for link, value in body["answers"].items()
     }
-    return HostReport(str(body["host"]), float(body["time"]), answers)
+    hosts = tuple(str(host) for host in body["hosts"])
+    return HostReport(str(body["host"]), seconds, hosts, answers)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Examine this host as the request says."""
     report = examine(from_json(arguments[0]), os.environ)
-    sys.stdout.write("".join(f"{line}\n" for line in to_lines(report)))
+    *lines, _ = to_lines(report)
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
+    sys.stdout.write(f"{to_lines(report.replace(time=time.time()))[-1]}\n")
     return 0
 
 

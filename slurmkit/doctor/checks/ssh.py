@@ -11,7 +11,7 @@ def _look(place: Place) -> Answer:
         return skipped("there is no other host")
     # A ring: every host is once the client and once the server, at n connections and not n * n.
     target = place.others[0]
-    ran = run([*place.ssh, target, "true"], timeout_s=10.0)
+    ran = run([*place.ssh, place.address(target), "true"], timeout_s=10.0)
     if ran is None:
         return fail("there is no ssh here")
     if ran.code is None:
