@@ -20,6 +20,14 @@ def main() -> int:
             from slurmkit.supervise.agent import main as agent_main  # noqa: PLC0415
 
             return agent_main(args[1:])
+        if args[:2] == ["health", "prolog"]:
+            from slurmkit.health.prolog import main as prolog_main  # noqa: PLC0415
+
+            return prolog_main(args[2:])
+        if args[:2] == ["health", "program"]:
+            from slurmkit.api.health_node import main as health_main  # noqa: PLC0415
+
+            return health_main(args[2:])
         from slurmkit.cli import main as cli_main  # noqa: PLC0415
 
         return cli_main()

@@ -13,11 +13,14 @@ SKIPPED: "Final" = "skipped"
 #: From harmless to bad; what a node as a whole is, is its worst.
 ORDER = (SKIPPED, PASSED, WARN, FAIL)
 
-#: What should follow when a check does not pass: write it down, ask the site to drain the node, or
-#: do not start ranks there.
+#: What should follow when a check fails: write it down; start nothing there; drain the node; drain
+#: it and end the jobs that run there, so that they go on elsewhere.
 NOTE: "Final" = "note"
-DRAIN: "Final" = "drain"
 REFUSE: "Final" = "refuse"
+DRAIN: "Final" = "drain"
+EVICT: "Final" = "evict"
+#: From mild to strong.
+ACTIONS = (NOTE, REFUSE, DRAIN, EVICT)
 
 
 class Verdict(Record):
@@ -27,7 +30,7 @@ class Verdict(Record):
         check: the check's id, such as ``gpu-count``.
         verdict: pass, warn, fail or skipped.
         detail: what was seen, in a few words; for skipped, why it was not looked at.
-        action: note, drain or refuse; only of interest when the verdict is fail.
+        action: note, refuse, drain or evict; only of interest when the verdict is fail.
     """
 
     check: str
@@ -38,12 +41,17 @@ class Verdict(Record):
     @property
     def refuses(self) -> bool:
         """Whether no rank should be started on the node."""
-        return self.verdict == FAIL and self.action in (DRAIN, REFUSE)
+        return self.verdict == FAIL and self.action in (REFUSE, DRAIN, EVICT)
 
     @property
     def drains(self) -> bool:
         """Whether the site should be asked to drain the node."""
-        return self.verdict == FAIL and self.action == DRAIN
+        return self.verdict == FAIL and self.action in (DRAIN, EVICT)
+
+    @property
+    def evicts(self) -> bool:
+        """Whether the jobs on the node should be ended, too."""
+        return self.verdict == FAIL and self.action == EVICT
 
     def fields(self) -> "dict[str, Any]":
         """Return it as JSON values."""

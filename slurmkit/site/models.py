@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 from slurmkit.site.cluster import SlurmSettings
 from slurmkit.site.elastic import Elastic
 from slurmkit.site.fabric import FabricField
+from slurmkit.site.health import Health
 from slurmkit.site.nodes import NodeType, Partition
 from slurmkit.site.switch_models import Switches
 from slurmkit.yamlfile.shapes import Form
@@ -142,4 +143,7 @@ class Site(Section):
     )
     elastic: Elastic | None = Field(
         None, description="Nodes that are started when there is work, and stopped after it."
+    )
+    health: Health | None = Field(
+        None, description="Checks of nodes, before jobs and now and then, and drains by them."
     )

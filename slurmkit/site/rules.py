@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from slurmkit.errors import Problem
 from slurmkit.reserved import refused_option, why_reserved
+from slurmkit.site.health import broken_health
 from slurmkit.site.models import Site
 from slurmkit.yamlfile.nodes import SourceMap, by_place
 
@@ -12,7 +13,7 @@ _Found = tuple[str, str, str, str]  # message, key, hint, code
 
 def broken_rules(site: Site, source: SourceMap) -> list[Problem]:
     """Return every problem of the whole, with its place."""
-    rules = (_references, _defaults, _variables, _directives)
+    rules = (_references, _defaults, _variables, _directives, broken_health)
     found = [
         Problem(message, key, source.locate(key), hint, code)
         for rule in rules

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from slurmkit.health.verdict import DRAIN, FAIL, Verdict
+from slurmkit.health.verdict import Verdict
 
 _MOST_WORDS = 160
 
@@ -57,7 +57,7 @@ class Roll:
 
 def to_drain(verdicts: Iterable[Verdict]) -> list[Verdict]:
     """Return the verdicts for which the site should be asked to drain the node."""
-    return [item for item in verdicts if item.verdict == FAIL and item.action == DRAIN]
+    return [item for item in verdicts if item.drains]
 
 
 class LiveTasks:

@@ -28,4 +28,5 @@ CHECK = Check(
     limits=f"warns from {WARN_S:g} s, fails from {FAIL_S:g} s apart",
     action=NOTE,
     function=_look,
+    advice="See `clock-sync` on both hosts.",
 )

@@ -36,7 +36,11 @@ def _look(node: Node) -> Found:
 CHECK = Check(
     id="gpu-count",
     reads="/dev/nvidia* and the PCI devices in /sys",
-    limits="fails when there are fewer than the job was given, or fewer than PCI shows",
+    limits="fails when there are fewer than the job was given or the site says, or fewer than "
+    "PCI shows",
     action=DRAIN,
     function=_look,
+    advice="A GPU that PCI does not show has lost its power or its slot: a reboot by taking the "
+    "power away may bring it back. One that only the driver does not know has failed to start: "
+    "see `gpu-xid`.",
 )

@@ -63,4 +63,6 @@ CHECK = Check(
     action=NOTE,
     function=_look,
     blocking=True,
+    advice="End them: their memory is missing to the next job. One in state D cannot be ended; "
+    "reboot.",
 )

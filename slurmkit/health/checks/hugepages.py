@@ -1,6 +1,6 @@
 """Does memory lie in huge pages that nobody uses?"""
 
-from slurmkit.health.check import Check, Found, Node, passed, skipped, warn
+from slurmkit.health.check import Check, Found, Node, Threshold, passed, skipped, warn
 from slurmkit.health.checks.memory import meminfo
 from slurmkit.health.verdict import NOTE
 
@@ -15,7 +15,8 @@ def _look(node: Node) -> Found:
     size = values.get("Hugepagesize", 0)
     unused = values.get("HugePages_Free", 0) * size
     detail = f"{values['HugePages_Total']} huge pages, {unused / 2**30:.1f} GiB of them unused"
-    return warn(detail) if unused > WARN_SHARE * total else passed(detail)
+    too_much = unused > node.thresholds["warn_share"] * total
+    return warn(detail) if too_much else passed(detail)
 
 
 CHECK = Check(
@@ -24,4 +25,7 @@ CHECK = Check(
     limits=f"warns when more than {WARN_SHARE:.0%} of all memory lies in unused huge pages",
     action=NOTE,
     function=_look,
+    thresholds=(Threshold("warn_share", WARN_SHARE, "warns above this share of all memory"),),
+    advice="Memory in huge pages is nobody's until a program asks for huge pages. Set "
+    "vm.nr_hugepages lower, or back to 0 after the job that wanted them.",
 )

@@ -2,7 +2,7 @@
 
 import os
 
-from slurmkit.health.check import Check, Found, Node, fail, passed, warn
+from slurmkit.health.check import Check, Found, Node, Threshold, fail, passed, warn
 from slurmkit.health.verdict import REFUSE
 
 WARN_SHARE = 0.05
@@ -17,11 +17,12 @@ def _look(node: Node) -> Found:
     free = found.f_bavail * found.f_frsize
     total = found.f_blocks * found.f_frsize
     detail = f"{node.local_dir}: {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
-    if free < FAIL_BYTES:
+    if free < node.thresholds["fail_mib"] * 2**20:
         return fail(detail)
     if found.f_files and found.f_favail == 0:
         return fail(f"{node.local_dir}: no inode is free")
-    return warn(detail) if free < WARN_SHARE * total else passed(detail)
+    low = free < node.thresholds["warn_share"] * total
+    return warn(detail) if low else passed(detail)
 
 
 CHECK = Check(
@@ -32,4 +33,9 @@ CHECK = Check(
     action=REFUSE,
     function=_look,
     blocking=True,
+    thresholds=(
+        Threshold("warn_share", WARN_SHARE, "warns below this share of the disk"),
+        Threshold("fail_mib", FAIL_BYTES / 2**20, "fails below so many MiB"),
+    ),
+    advice="See what jobs that have ended left there; an epilog should remove it.",
 )

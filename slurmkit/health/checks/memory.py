@@ -1,6 +1,6 @@
 """Is memory free?"""
 
-from slurmkit.health.check import Check, Found, Node, fail, passed, skipped, warn
+from slurmkit.health.check import Check, Found, Node, Threshold, fail, passed, skipped, warn
 from slurmkit.health.verdict import REFUSE
 
 WARN_SHARE = 0.10
@@ -24,9 +24,9 @@ def _look(node: Node) -> Found:
     if not total or free is None:
         return skipped("/proc/meminfo does not tell")
     detail = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB available"
-    if free < FAIL_SHARE * total:
+    if free < node.thresholds["fail_share"] * total:
         return fail(detail)
-    return warn(detail) if free < WARN_SHARE * total else passed(detail)
+    return warn(detail) if free < node.thresholds["warn_share"] * total else passed(detail)
 
 
 CHECK = Check(
@@ -35,4 +35,10 @@ CHECK = Check(
     limits=f"warns below {WARN_SHARE:.0%} of all memory, fails below {FAIL_SHARE:.0%}",
     action=REFUSE,
     function=_look,
+    thresholds=(
+        Threshold("warn_share", WARN_SHARE, "warns below this share of all memory"),
+        Threshold("fail_share", FAIL_SHARE, "fails below this share of all memory"),
+    ),
+    advice="See who holds it: processes of jobs that have ended, files in /dev/shm or a tmpfs, "
+    "huge pages. Where jobs share nodes, confine them by cgroups.",
 )

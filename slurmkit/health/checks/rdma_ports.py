@@ -74,4 +74,5 @@ CHECK = Check(
     "or when it is slower than they are",
     action=DRAIN,
     function=_look,
+    advice="Clean or swap cable and transceiver, and look at the switch's side of the link.",
 )

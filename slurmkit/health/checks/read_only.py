@@ -41,4 +41,6 @@ CHECK = Check(
     "node-local folder, or one that is remounted read-only on errors",
     action=DRAIN,
     function=_look,
+    advice="The kernel makes a file system read-only when its disk has errors: see `kernel-log` "
+    "and `smartctl -a`. Repair or replace the disk before the node is used again.",
 )

@@ -3,7 +3,7 @@
 import os
 import time
 
-from slurmkit.health.check import Check, Found, Node, fail, passed, skipped, warn
+from slurmkit.health.check import Check, Found, Node, Threshold, fail, passed, skipped, warn
 from slurmkit.health.verdict import REFUSE
 
 WARN_S = 1.0
@@ -28,7 +28,7 @@ def _look(node: Node) -> Found:
         return fail(f"{folder}: {error.strerror}")
     took_s = time.monotonic() - started
     detail = f"{folder}: 4 KiB written and synced in {took_s * 1000:.0f} ms"
-    return warn(detail) if took_s > WARN_S else passed(detail)
+    return warn(detail) if took_s > node.thresholds["warn_s"] else passed(detail)
 
 
 CHECK = Check(
@@ -40,4 +40,6 @@ CHECK = Check(
     function=_look,
     blocking=True,
     timeout_s=TIMEOUT_S,
+    thresholds=(Threshold("warn_s", WARN_S, "warns when it takes longer, seconds"),),
+    advice="See whether other nodes are slow, too: then it is the file server or the network.",
 )

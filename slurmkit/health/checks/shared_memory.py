@@ -2,7 +2,7 @@
 
 import os
 
-from slurmkit.health.check import Check, Found, Node, fail, passed, warn
+from slurmkit.health.check import Check, Found, Node, Threshold, fail, passed, warn
 from slurmkit.health.verdict import REFUSE
 
 FAIL_BYTES = 64 << 20
@@ -17,9 +17,10 @@ def _look(node: Node) -> Found:
         return fail(f"{path}: {error.strerror}")
     free, total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
     detail = f"{path}: {free >> 20} of {total >> 20} MiB free"
-    if free < FAIL_BYTES or not os.access(path, os.W_OK):
+    if free < node.thresholds["fail_mib"] * 2**20 or not os.access(path, os.W_OK):
         return fail(detail)
-    return warn(detail) if free < WARN_BYTES else passed(detail)
+    low = free < node.thresholds["warn_mib"] * 2**20
+    return warn(detail) if low else passed(detail)
 
 
 CHECK = Check(
@@ -29,4 +30,10 @@ CHECK = Check(
     "containers get by default, or when it cannot be written",
     action=REFUSE,
     function=_look,
+    thresholds=(
+        Threshold("warn_mib", WARN_BYTES / 2**20, "warns below so many MiB"),
+        Threshold("fail_mib", FAIL_BYTES / 2**20, "fails below so many MiB"),
+    ),
+    advice="Files that ended jobs left in /dev/shm take it; an epilog should remove them. In a "
+    "container, ask for a larger one.",
 )

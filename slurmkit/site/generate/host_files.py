@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from slurmkit.resources import shipped_dir
-from slurmkit.site import elastic, fabric
+from slurmkit.site import elastic, fabric, health
 from slurmkit.site.fabric import Setting
 from slurmkit.site.generate.files import File
 from slurmkit.site.generate.release import Release
@@ -32,6 +32,7 @@ def host_files(site: "Site", release: Release, shapes: dict[str, Shape]) -> dict
         **_containers(site, release),
         **_modules(site, release),
         **_nccl(shapes),
+        health.CONFIG_PATH: health.health_json(site),
     }
     if any(shape.gpus for shape in shapes.values()):
         unit = "slurmkit-map.service"
@@ -46,6 +47,7 @@ def script_files(site: "Site", release: Release) -> dict[str, File]:
         script = shipped_dir("plugins") / kind / f"slurmkit-{kind}.sh"
         if script.is_file():
             found[f"/etc/slurm/{kind}.d/50-slurmkit.sh"] = script.read_text("utf-8")
+    found[health.PROGRAM_PATH] = _plugin("health", "slurmkit-health.sh")
     if site.elastic is not None:
         for script in sorted((shipped_dir("plugins") / "elastic").glob("*.sh")):
             found[f"{elastic.PROGRAMS_DIR}/{script.name}"] = script.read_text("utf-8")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from slurmkit.site import elastic, switches
+from slurmkit.site import elastic, health, switches
 from slurmkit.site.generate.release import Release
 
 if TYPE_CHECKING:
@@ -15,6 +15,6 @@ def owner_lines(site: "Site", release: Release) -> Mapping[str, list[str]]:
     return {
         "switches": switches.slurm_conf_lines(site, release),
         "tiers": [],
-        "health": [],
+        "health": health.slurm_conf_lines(site, release),
         "elastic": elastic.slurm_conf_lines(site, release),
     }

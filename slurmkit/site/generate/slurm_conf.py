@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
-from slurmkit.site import switches
+from slurmkit.site import health, switches
 from slurmkit.site.generate import versions
 from slurmkit.site.generate.files import File
 from slurmkit.site.generate.owners import owner_lines
@@ -99,6 +99,7 @@ def scheduler_words(site: "Site", release: Release) -> list[str]:
         # Five minutes are exact enough for a plan of days, and cost a tenth of one minute.
         "bf_resolution": "bf_resolution=300",
     }
+    words |= {word: word for word in health.SCHEDULER_WORDS}
     if versions.knows("slurm.conf", "SchedulerParameters", "requeue_delay", release):
         words["requeue_delay"] = f"requeue_delay={site.slurm.requeue_delay_s}"
     words |= {word.partition("=")[0]: word for word in site.slurm.scheduler}

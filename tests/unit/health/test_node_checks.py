@@ -15,6 +15,7 @@ from slurmkit.errors import UsageError
 from slurmkit.health.check import Check, Found, Node, passed
 from slurmkit.health.checks.clock_skew import judge_skew
 from slurmkit.health.checks.gpu_memory import judge
+from slurmkit.health.nvidia import Gpu
 from slurmkit.health.reference import markdown
 from slurmkit.health.registry import all_checks, checks_of
 from slurmkit.health.run import preflight, run_checks
@@ -141,12 +142,12 @@ def test_gpu_xid_where_users_may_not_look(tmp_path: Path) -> None:
 
 
 def test_gpu_memory() -> None:
-    good = {"index": 0, "uncorrected": 0, "pending": False, "failed_remap": False}
-    assert judge([good])[0] == "pass"
-    assert judge([good, {**good, "index": 1, "pending": True}])[0] == "warn"
-    verdict, detail = judge([{**good, "index": 3, "uncorrected": 2}])
+    assert judge([Gpu(0)])[0] == "pass"
+    assert judge([Gpu(0), Gpu(1, pending=True)])[0] == "warn"
+    assert judge([Gpu(0, corrected=5000)])[0] == "warn"
+    verdict, detail = judge([Gpu(3, uncorrected=2)])
     assert (verdict, detail) == ("fail", "GPU 3: 2 uncorrected ECC errors")
-    assert judge([{**good, "failed_remap": True}])[0] == "fail"
+    assert judge([Gpu(0, failed_remap=True)])[0] == "fail"
 
 
 def test_a_process_that_still_holds_a_gpu(tmp_path: Path) -> None:

@@ -1,0 +1,227 @@
+"""``slurmkit health program``: what Slurm runs on each node as its HealthCheckProgram.
+
+It looks at the node, decides with ``health.drains``, and asks Slurm for what was decided. It is
+about this node alone; of the others it only counts how many are drained.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from slurmkit.errors import RefusedError, SlurmError, SlurmUnreachableError
+from slurmkit.health import drains
+from slurmkit.health.check import FULL
+from slurmkit.health.config import CONFIG_PATH, HealthConfig, configured, node_of, read_if_there
+from slurmkit.health.counters import Counters
+from slurmkit.health.files import put_file
+from slurmkit.health.published import publish, published_path
+from slurmkit.health.refusals import pause, read_refusals, write_refusals
+from slurmkit.health.registry import checks_of
+from slurmkit.health.run import run_checks
+from slurmkit.health.verdict import Verdict
+from slurmkit.slurm.nodes import NodeControl, NodeRecord
+
+# After a drain that was one too many: for so long the prolog lets jobs start in spite of what it
+# finds, else Slurm would drain the node again with the next job.
+_PAUSE_S = 600.0
+# A job with a slurmkit supervisor moves by itself; this long it has for it.
+_OWN_WAY_S = 60.0
+_LOG_BYTES = 1 << 20
+_HELP = """\
+usage: slurmkit health program
+
+Run by Slurm's HealthCheckProgram as root: checks this node, and drains it or puts it back.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Look at this node and do what follows; exit code 0 unless the node's own files fail."""
+    if arguments:
+        sys.stdout.write(_HELP)
+        return 0 if arguments[0] in ("-h", "--help") else 2
+    config = read_if_there(Path(os.environ.get("SLURMKIT_HEALTH_CONF") or CONFIG_PATH))
+    host = os.environ.get("SLURMD_NODENAME") or os.uname().nodename.partition(".")[0]
+    config.state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with _alone(config.state_dir / "lock") as alone:
+        if alone:
+            HealthProgram(config, host).run()
+    return 0
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[bool]:
+    """Hold a lock; False when another one does: Slurm starts the next run when one is slow."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+class HealthProgram:
+    """One run on one node.
+
+    Args:
+        config: what the site says.
+        host: the node's name in Slurm.
+        control: the door to Slurm; None for Slurm's own programs.
+    """
+
+    def __init__(self, config: HealthConfig, host: str, control: NodeControl | None = None) -> None:
+        self._config = config
+        self._host = host
+        self._control = control or NodeControl()
+        self._state = _read_state(config.state_dir / "state.json")
+        self._memory = drains.memory_of(self._state.get("memory") or {})
+        self._leaving: dict[str, float] = self._state.get("leaving") or {}
+        self._now = time.time()
+
+    def run(self) -> None:
+        """Look, decide, act, and remember."""
+        verdicts = self._look()
+        evict = ""
+        try:
+            evict = self._act(verdicts)
+        except SlurmUnreachableError as error:
+            self._note("no answer", error.message)
+            evict = str(self._state.get("evict") or "")
+        except SlurmError as error:
+            self._note("refused", error.message)
+        publish(published_path(), self._host, verdicts, evict)
+        kept = {"memory": self._memory.fields(), "leaving": self._leaving, "evict": evict}
+        put_file(self._config.state_dir / "state.json", json.dumps(kept))
+
+    def _look(self) -> list[Verdict]:
+        counters = Counters(self._config.state_dir / "counters.json", self._now)
+        node = node_of(self._config, self._host).replace(counters=counters)
+        checks = checks_of(FULL, configured(self._config, self._host))
+        found = run_checks(checks, node, within_s=self._config.within_s)
+        counters.save()
+        return found
+
+    def _act(self, verdicts: Sequence[Verdict]) -> str:
+        """Do what is due; return why jobs have to leave the node, empty when they need not."""
+        node = _view(self._control.node(self._host))
+        limits = self._config.drains
+        refusals = read_refusals(self._config.state_dir)
+        decision = drains.adoption(node, refusals)
+        if decision is None:
+            decision, self._memory = drains.decide(node, verdicts, self._memory, limits, self._now)
+        if decision.action == drains.DRAIN:
+            decision = drains.confirm(decision, self._all(), limits)
+        if decision.action == drains.HELD:
+            self._note("held", decision.why)
+        elif decision.action != drains.NOTHING:
+            decision = self._carry_out(decision)
+        if refusals:
+            self._release(refusals)
+        stays = decision.action == drains.DRAIN or (decision.action == drains.NOTHING and node.ours)
+        if not (decision.evict and stays):
+            self._leaving = {}
+            return ""
+        self._evict(decision.why)
+        return decision.why
+
+    def _carry_out(self, decision: drains.Decision) -> drains.Decision:
+        """Do it, if the node is still as it was when it was decided; return what was done."""
+        if not drains.still_so(decision, _view(self._control.node(self._host))):
+            self._note("left alone", f"the node has changed meanwhile: {decision.why}")
+            return drains.Decision(drains.NOTHING)
+        if decision.action == drains.UNDRAIN:
+            self._control.undrain(self._host)
+        else:
+            self._control.drain(self._host, decision.reason)
+        self._memory = drains.after(decision, self._memory, self._now)
+        self._note(decision.action, decision.why)
+        if decision.action != drains.UNDRAIN and self._too_many():
+            return drains.Decision(drains.HELD)
+        return decision
+
+    def _too_many(self) -> bool:
+        """Take our drain back when several nodes were drained at once, and together too many."""
+        limits = self._config.drains
+        if not drains.over_limit(self._host, self._all(), limits):
+            return False
+        if not _view(self._control.node(self._host)).ours:
+            return False
+        self._control.undrain(self._host)
+        self._memory = self._memory.replace(drained="", causes=())
+        pause(self._config.state_dir, self._now + _PAUSE_S)
+        self._note("taken back", "more nodes are drained by us than may be at once")
+        return True
+
+    def _all(self) -> list[drains.NodeView]:
+        return [_view(record) for record in self._control.nodes()]
+
+    def _release(self, refusals: Sequence[drains.Refusal]) -> None:
+        """Let jobs that the prolog refused start elsewhere now, and forget the refusals."""
+        write_refusals(self._config.state_dir, [])
+        for job_id in dict.fromkeys(refusal.job_id for refusal in refusals if refusal.job_id):
+            with contextlib.suppress(SlurmError):  # it is over, or was cancelled
+                self._control.start_now(job_id, within_s=5.0)
+
+    def _evict(self, why: str) -> None:
+        """Let the jobs on this node go on elsewhere: by themselves where they can."""
+        jobs = self._control.jobs_on(self._host)
+        self._leaving = {job.id: self._leaving.get(job.id, self._now) for job in jobs}
+        supervised = _supervised_jobs(Path("/proc"))
+        for job in jobs:
+            if job.id in supervised and self._now - self._leaving[job.id] < _OWN_WAY_S:
+                continue
+            if not (job.batch and job.can_requeue):
+                self._note("stays", f"job {job.id} cannot be requeued: {why}")
+                continue
+            try:
+                self._control.requeue_now(job.id)
+                self._note("requeued", f"job {job.id} of {job.user}: {why}")
+            except RefusedError as error:
+                self._note("stays", error.message)
+
+    def _note(self, what: str, words: str) -> None:
+        """Write down what was done, as a line of JSON in a file that does not grow for ever."""
+        path = self._config.state_dir / "log"
+        line = {"time": round(self._now, 3), "host": self._host, "what": what, "why": words}
+        with contextlib.suppress(OSError):
+            if path.stat().st_size > _LOG_BYTES:
+                path.replace(path.with_name("log.1"))
+        with contextlib.suppress(OSError), path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        sys.stdout.write(f"slurmkit: {self._host}: {what}: {words}\n")
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _view(record: NodeRecord) -> drains.NodeView:
+    return drains.NodeView(record.name, record.flags, record.reason, record.reason_at)
+
+
+def _supervised_jobs(proc: Path) -> set[str]:
+    """Return the jobs that have an agent of slurmkit on this node."""
+    found = set()
+    for folder in proc.iterdir():
+        if not folder.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if b"agent" in words[:5] and any(b"slurmkit" in word for word in words[:4]):
+                for entry in (folder / "environ").read_bytes().split(b"\0"):
+                    if entry.startswith(b"SLURM_JOB_ID="):
+                        found.add(entry[13:].decode())
+    return found

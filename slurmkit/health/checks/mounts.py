@@ -1,0 +1,36 @@
+"""Is everything mounted that jobs need?"""
+
+import os
+
+from slurmkit.health.check import Check, Found, Node, fail, passed, skipped
+from slurmkit.health.verdict import DRAIN
+
+TIMEOUT_S = 3.0
+
+
+def _look(node: Node) -> Found:
+    if not node.mounts:
+        return skipped("the site names no mounts")
+    lines = node.read("proc/self/mounts").splitlines() or node.read("proc/mounts").splitlines()
+    mounted = {line.split()[1] for line in lines if len(line.split()) > 1}
+    bad = [f"{path} is not mounted" for path in node.mounts if path not in mounted]
+    for path in node.mounts:
+        if path in mounted:
+            try:
+                os.statvfs(node.root / path.lstrip("/"))
+            except OSError as error:
+                bad.append(f"{path}: {error.strerror}")
+    return fail("; ".join(bad)) if bad else passed(f"{len(node.mounts)} mounts")
+
+
+CHECK = Check(
+    id="mounts",
+    reads="/proc/mounts, and the file systems that the site names (`health.mounts`)",
+    limits=f"fails when one is not mounted, is stale, or does not answer within {TIMEOUT_S:g} s",
+    action=DRAIN,
+    function=_look,
+    blocking=True,
+    timeout_s=TIMEOUT_S,
+    advice="Mount it, and see why it was not: the server, the network, or the order in which the "
+    "node starts its services. slurmd should start after it.",
+)
