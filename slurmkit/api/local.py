@@ -33,6 +33,11 @@ OnProblem = Callable[[Problem], None]
 _GRACE_S, _SAVING_GRACE_S = 10.0, 30.0
 
 
+def grace_s(plan: Plan) -> float:
+    """Return how long the ranks of a job may take to end after TERM, seconds."""
+    return _SAVING_GRACE_S if plan.checkpoints is not None else _GRACE_S
+
+
 @dataclass(frozen=True)
 class LocalRun:
     """How a run on this machine went.
@@ -79,31 +84,31 @@ def run_local(
     for problem in (*job.warnings, *_refuse_or_warn(job, prepared.plan)):
         if on_problem is not None:
             on_problem(problem)
-    element_env = _element_environment(job, prepared.plan, task)
+    element_env = element_environment(job, prepared.plan, task)
     secrets = read_secret_values(job.spec, job.base_dir)
-    run_dir = _write_run_dir(prepared, job, list(secrets.values()))
-    env = _prepared_environment(
+    run_dir = write_run_dir(prepared, job, list(secrets.values()))
+    env = prepared_environment(
         prepared,
         {
             **scrubbed_environment(os.environ, secret_names=frozenset(secrets)),
             **element_env,
             "SLURMKIT_RUN_DIR": str(run_dir.path),
-            **_checkpoint_environment(prepared.plan, run_dir.element(task), element_env),
+            **checkpoint_environment(prepared.plan, run_dir.element(task), element_env),
         },
     )
     plan = prepared.plan
-    command = _command(job, env)
+    command = command_of(job, env)
     launcher = _launcher(plan, env)
     result = run_ranks(
         LocalJob(
             argv=(plan.slurmkit, "exec", "--", *command) if launcher == "openmpi" else command,
-            workdir=Path(_text(plan.workdir, env)),
+            workdir=Path(text_of(plan.workdir, env)),
             num_nodes=plan.shape.num_nodes,
             ranks_per_node=plan.shape.tasks_per_node,
             env=env,
             secrets=secrets,
             launcher=launcher,
-            grace_s=_SAVING_GRACE_S if plan.checkpoints is not None else _GRACE_S,
+            grace_s=grace_s(plan),
         ),
         run_dir.element(task),
         on_output,
@@ -141,7 +146,7 @@ def _refuse_or_warn(job: Job, plan: Plan) -> list[Problem]:
     return found
 
 
-def _element_environment(job: Job, plan: Plan, task: int | None) -> dict[str, str]:
+def element_environment(job: Job, plan: Plan, task: int | None) -> dict[str, str]:
     """Return what tells one element of an array from the others.
 
     Raises:
@@ -166,7 +171,7 @@ def _element_environment(job: Job, plan: Plan, task: int | None) -> dict[str, st
     return {**number, **plan.sweep.element(task)}
 
 
-def _checkpoint_environment(
+def checkpoint_environment(
     plan: Plan, element: ElementDir, element_env: Mapping[str, str]
 ) -> dict[str, str]:
     """Return what tells the ranks where and how often to save; see sbatch/base.sbatch.j2."""
@@ -175,7 +180,7 @@ def _checkpoint_environment(
         return {}
     env = {**os.environ, **element_env}
     exports = {
-        "SLURMKIT_CHECKPOINT_DIR": str((element.path / _text(wanted.dir, env)).absolute()),
+        "SLURMKIT_CHECKPOINT_DIR": str((element.path / text_of(wanted.dir, env)).absolute()),
         "SLURMKIT_CHECKPOINT_EVERY": wanted.every,
         "SLURMKIT_CHECKPOINT_KEEP": str(wanted.keep),
         "SLURMKIT_CHECKPOINT_ASYNC": str(int(wanted.asynchronous)),
@@ -183,11 +188,12 @@ def _checkpoint_environment(
         "SLURMKIT_GRACE_S": f"{_SAVING_GRACE_S:g}",
     }
     if wanted.local_dir is not None:
-        exports["SLURMKIT_LOCAL_DIR"] = _text(wanted.local_dir, env)
+        exports["SLURMKIT_LOCAL_DIR"] = text_of(wanted.local_dir, env)
     return exports
 
 
-def _write_run_dir(prepared: Prepared, job: Job, secret_values: list[str]) -> RunDir:
+def write_run_dir(prepared: Prepared, job: Job, secret_values: list[str]) -> RunDir:
+    """Make the run directory of a run without Slurm and write down what it is of."""
     assert prepared.run_dir is not None
     run = RunDir.create(prepared.run_root, job.spec.name, prepared.run_dir.name)
     atomic_write(run.spec_path, job.text)
@@ -198,7 +204,7 @@ def _write_run_dir(prepared: Prepared, job: Job, secret_values: list[str]) -> Ru
     return run
 
 
-def _prepared_environment(prepared: Prepared, env: Mapping[str, str]) -> dict[str, str]:
+def prepared_environment(prepared: Prepared, env: Mapping[str, str]) -> dict[str, str]:
     """Return the environment after the job's own variables and its software section.
 
     Raises:
@@ -224,9 +230,10 @@ def _prepared_environment(prepared: Prepared, env: Mapping[str, str]) -> dict[st
     return {name: value for name, _, value in pairs if name not in ("_", "SHLVL")}
 
 
-def _command(job: Job, env: Mapping[str, str]) -> tuple[str, ...]:
+def command_of(job: Job, env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the program and its arguments, with variables and swept values filled in."""
     swept = job.spec.sweep.matrix if job.spec.sweep is not None else {}
-    return tuple(_text(argument_word(text, swept), env) for text in job.spec.launch.command)
+    return tuple(text_of(argument_word(text, swept), env) for text in job.spec.launch.command)
 
 
 def _launcher(plan: Plan, env: Mapping[str, str]) -> Literal["direct", "torchrun", "openmpi"]:
@@ -255,5 +262,6 @@ def _launcher(plan: Plan, env: Mapping[str, str]) -> Literal["direct", "torchrun
     return "openmpi"
 
 
-def _text(word: Word, env: Mapping[str, str]) -> str:
+def text_of(word: Word, env: Mapping[str, str]) -> str:
+    """Return a word with its variables filled in."""
     return "".join(part if isinstance(part, str) else env.get(part.name, "") for part in word)

@@ -45,12 +45,13 @@ class Prepared:
     run_dir: Path | None
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 (all but the first by keyword)
     job: Job,
     *,
     site: str | FoundSite | None = None,
     limits: "Limits | None" = None,
     run_id: str | None = None,
+    run_root: Path | None = None,
     dependencies: Sequence[tuple[str, str]] = (),
     portable: bool = False,
 ) -> Prepared:
@@ -61,6 +62,7 @@ def prepare(
         site: site.yaml or its folder, or a site already found; None looks in the usual places.
         limits: the live cluster's snapshot, for defaults that depend on it.
         run_id: fixes the run directory in the script; None lets the script make its own.
+        run_root: where runs keep their files; None for what ``run_root_of`` says.
         dependencies: (``ok`` | ``any`` | ``notok`` | ``start``, job id) pairs, already looked up.
         portable: render a script that needs no slurmkit on the cluster.
 
@@ -68,7 +70,7 @@ def prepare(
         InvalidInputError: site.yaml or a template is wrong.
     """
     found = site if isinstance(site, FoundSite) else find_site(site)
-    run_root = run_root_of(found)
+    run_root = run_root_of(found) if run_root is None else run_root
     run_dir = run_root / path_component(job.spec.name) / run_id if run_id else None
     context = Context(
         base_dir=str(job.path.parent),

@@ -176,20 +176,51 @@ def _show_dry_run(result: Any, as_json: bool) -> None:
 
 
 def run(
-    job: JobFile,
+    job: Annotated[
+        Path | None, typer.Argument(metavar="[JOB.yaml]", help="The job's YAML file.")
+    ] = None,
     overrides: Overrides = None,
     site: SiteOption = None,
     task: Annotated[
         int | None, typer.Option("--task", help="Which element of an array or sweep to run.")
     ] = None,
+    hosts: Annotated[
+        Path | None,
+        typer.Option(
+            "--hosts", metavar="HOSTS.yaml", help="Run on these hosts, by mpirun over SSH."
+        ),
+    ] = None,
+    etc_hosts: Annotated[
+        bool, typer.Option("--etc-hosts", help="Only print the hosts' lines for /etc/hosts.")
+    ] = False,
+    clean: Annotated[
+        bool,
+        typer.Option("--clean", help="Only tidy the hosts of runs whose starter was killed."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a job here, without Slurm.
+    """Run a job without Slurm, here or on hosts.
 
-    The same job as local processes with the same environment. All ranks run on this machine.
+    The same job as local processes with the same environment: all ranks run on this machine, or,
+    with --hosts, on those hosts.
 
     Example: slurmkit run llama-finetune.yaml --set resources.nodes=1
     """
+    if hosts is not None:
+        from slurmkit.cli import hosts as on_hosts
+
+        if etc_hosts:
+            on_hosts.print_etc_hosts(hosts)
+            return
+        if clean:
+            raise typer.Exit(on_hosts.clean(hosts, site=site, as_json=as_json))
+        code = on_hosts.run_hosts(
+            job, hosts, overrides=overrides or (), site=site, task=task, as_json=as_json
+        )
+        raise typer.Exit(code)
+    if job is None or etc_hosts or clean:
+        missing = "--etc-hosts and --clean need --hosts" if job else "which JOB.yaml?"
+        raise typer.BadParameter(missing)
     import sys
 
     from slurmkit import api

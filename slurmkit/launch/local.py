@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
+from slurmkit.hostlist import compress
 from slurmkit.launch.group import Group, Member
 from slurmkit.launch.labels import task_label, worker_label
 from slurmkit.launch.lines import LineMerger
@@ -23,6 +24,7 @@ from slurmkit.rundir.logs import AttemptLogs, tail
 from slurmkit.rundir.reason import reason_from_log
 
 _ADDRESS = "127.0.0.1"
+_EXITS = {"openmpi": mpirun_exits, "hydra": mpirun_exits, "torchrun": torchrun_exits}
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class LocalJob:
         launcher: what starts the ranks: ``direct`` starts each as a process, ``torchrun`` and
             ``openmpi`` (Open MPI's mpirun) are one process that starts them all.
         grace_s: how long ranks may take to end after TERM before they are killed, seconds.
+        hosts: the hosts over which ``argv``, itself an mpirun, spreads the ranks; empty for this
+            machine alone. ``launcher`` then says how it labels their lines.
     """
 
     argv: tuple[str, ...]
@@ -47,8 +51,9 @@ class LocalJob:
     ranks_per_node: int = 1
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
-    launcher: Literal["direct", "torchrun", "openmpi"] = "direct"
+    launcher: Literal["direct", "torchrun", "openmpi", "hydra"] = "direct"
     grace_s: float = 10.0
+    hosts: tuple[str, ...] = ()
 
     @property
     def world_size(self) -> int:
@@ -158,7 +163,7 @@ class _LocalRun:
             job_id="local",
             array_task=None,
             restart_count=0,
-            nodes=self._host,
+            nodes=compress(self._job.hosts) if self._job.hosts else self._host,
             host=self._host,
             command=list(self._job.argv),
         )
@@ -167,7 +172,9 @@ class _LocalRun:
         try:
             with self._handlers(group):
                 self._start(group, port)
-                self._note("step_started", rendezvous=f"{_ADDRESS}:{port}")
+                # Of an mpirun over hosts, rank 0 itself chooses where the others meet it.
+                met = "" if self._job.hosts else f"{_ADDRESS}:{port}"
+                self._note("step_started", rendezvous=met)
                 while group.members:
                     self._turn(group)
         finally:
@@ -193,6 +200,8 @@ class _LocalRun:
     def _launcher(self, port: int) -> tuple[tuple[str, ...], dict[str, str]]:
         """Return the command that starts all ranks, and the environment that it needs."""
         job = self._job
+        if job.hosts:
+            return job.argv, {}
         if job.launcher == "torchrun":
             label = {"TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE": "[${rank}]: "}
             return torchrun_command(job.argv, job.world_size, self._logs.folder / "torchrun"), label
@@ -221,8 +230,8 @@ class _LocalRun:
         # Not splitlines: a progress bar's carriage returns are in the middle of a line.
         for text in lines.split(b"\n")[:-1]:
             line = text + b"\n"
-            if self._job.launcher == "openmpi":
-                rank, cut = task_label(line, "openmpi")
+            if self._job.launcher in ("openmpi", "hydra"):
+                rank, cut = task_label(line, self._job.launcher)
             else:
                 rank, cut = worker_label(line)
             if rank is None:
@@ -248,8 +257,7 @@ class _LocalRun:
         """Return the ranks that failed, given the process that did."""
         if rank is None:
             said = tail(self._logs.node_log_path(self._host)).decode("utf-8", "replace")
-            exits = mpirun_exits if self._job.launcher == "openmpi" else torchrun_exits
-            if workers := exits(said):
+            if workers := _EXITS[self._job.launcher](said):
                 return workers
         if returncode < 0:
             return [TaskExit(rank, self._host, signal=signal_name(-returncode))]

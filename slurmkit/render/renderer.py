@@ -47,11 +47,25 @@ def render_local(plan: Plan, search_dirs: Sequence[Path]) -> str:
     return _render("sbatch/local.sh.j2", plan, search_dirs)
 
 
-def _render(name: str, plan: Plan, search_dirs: Sequence[Path]) -> str:
+def render_hosts(plan: Plan, start: object, search_dirs: Sequence[Path]) -> str:
+    """Return the script that starts the ranks on hosts without Slurm, from ``hosts/mpirun.sh.j2``.
+
+    Args:
+        plan: the job.
+        start: what the template calls ``start``; see slurmkit.api.hosts.
+        search_dirs: as of ``render``.
+
+    Raises:
+        InvalidInputError: as ``render``.
+    """
+    return _render("hosts/mpirun.sh.j2", plan, search_dirs, start=start)
+
+
+def _render(name: str, plan: Plan, search_dirs: Sequence[Path], **more: object) -> str:
     environment = _environment([*search_dirs, shipped_dir("templates")])
     try:
         template = environment.get_template(name)
-        return template.render(plan=plan, step=plan.step)
+        return template.render(plan=plan, step=plan.step, **more)
     except _MISTAKES as error:
         problem = _problem(error)
         if problem is None:
