@@ -22,7 +22,7 @@ _COLUMNS = {
     "Iterations": "repetitions",
     "Validation": "validation",
 }
-_VERSION = re.compile(r"# OSU .*?(v[\d.]+)")
+_VERSION = re.compile(r"# OSU .*?(v\d+(?:\.\d+)*)")
 
 
 def osu_program(operation: str) -> str:

@@ -58,7 +58,8 @@ def ranks_on(result: BenchResult) -> str:
 
 def table_rows(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Return the header and the lines of a table of all sizes."""
-    header = ["SIZE", "MEDIAN", "P95", "P99", "ALGORITHM", "BUS", "RATED", "COUNT"]
+    typical = "MEDIAN" if all(row.times.median_s is not None for row in rows) else "MEAN"
+    header = ["SIZE", typical, "P95", "P99", "ALGORITHM", "BUS", "RATED", "COUNT"]
     body = [
         [
             format_size(row.size_bytes),
