@@ -12,6 +12,7 @@ from slurmkit.cli import (
     jobs,
     meta,
     plugins,
+    mpi,
     recovery,
     runs,
     sandbox,
@@ -69,3 +70,4 @@ app.add_typer(topo.app, name="topo")
 app.add_typer(health.app, name="health")
 app.add_typer(plugins.app, name="plugins")
 compute.register(app)
+mpi.register(app)

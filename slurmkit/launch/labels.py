@@ -6,13 +6,14 @@ r"""Which rank a line of a launcher's output came from, by the label in front of
 | torchrun --tee under srun --label | ``1: [3]: text`` | rank 3 |
 | torchrun itself | ``1: W1120 ... text`` | node 1 |
 | mpirun --tag-output | ``[1,3]<stdout>: text``, ``[job@1,3]<stderr>: text`` | rank 3 |
+| mpirun -prepend-rank (MPICH, Intel MPI) | ``[3] text`` | rank 3 |
 | srun, mpirun themselves | ``srun: error: ...`` | launcher |
 """
 
 import re
 from typing import Literal, NamedTuple, get_args
 
-Labels = Literal["srun", "torchrun", "openmpi", "none"]
+Labels = Literal["srun", "torchrun", "openmpi", "hydra", "none"]
 LABELS: tuple[Labels, ...] = get_args(Labels)
 
 
@@ -30,6 +31,7 @@ _TASK_LABELS: dict[Labels, re.Pattern[bytes]] = {
     "srun": _SRUN,
     "torchrun": _SRUN,
     "openmpi": re.compile(rb"\[[^\],\n]*,(\d+)\]<std[a-z]+>: ?"),
+    "hydra": re.compile(rb"\[(\d+)\] "),
     "none": re.compile(rb"(?!)()"),
 }
 # torch labels by default "[default3]:" (the role's name), with our template "[3]: ". The space

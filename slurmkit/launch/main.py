@@ -44,6 +44,10 @@ def main(args: list[str]) -> int:
         env |= place_variables(place, env, per_node)
         if env.get("SLURMKIT_HOOKS") or env.get("SLURMKIT_MIN_FREE"):
             _call_hooks(env, place)
+        if env.get("SLURMKIT_MPI"):
+            from slurmkit.launch.mpi import before_program  # noqa: PLC0415 (MPI jobs alone)
+
+            before_program(env, place, program[0])
         if not _bound(env, place, per_node, program[0]):
             return 1
         if env.get("SLURMKIT_GID") and not _gid_found(env, place):

@@ -20,6 +20,12 @@ _MPIRUN_SIGNAL = re.compile(
     r"process rank (?P<rank>\d+) with PID \d+ on node (?P<host>\S+) exited on\s+signal "
     r"(?P<signal>\d+)"
 )
+# MPICH's Hydra names the process and its host, not its rank (seen: 4.0.2, 5.0.2).
+_HYDRA = re.compile(
+    r"BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES\s+=\s+PID \d+ RUNNING AT (?P<host>\S+)"
+    r"\s+=\s+EXIT CODE: (?P<code>\d+)"
+)
+_HYDRA_SIGNAL = re.compile(r"YOUR APPLICATION TERMINATED WITH THE EXIT STRING: .*\(signal (\d+)\)")
 _TORCHRUN = re.compile(
     r"time\s*: (?P<time>\S+)\s+host\s*: (?P<host>\S+)\s+rank\s*: (?P<rank>\d+) [^\n]*\s+"
     r"exitcode\s*: (?P<code>-?\d+)"
@@ -65,6 +71,16 @@ def mpirun_exits(text: str) -> list[TaskExit]:
     if match := _MPIRUN_CODE.search(text):
         return [TaskExit(int(match["rank"]), "", exit_code=int(match["code"]))]
     return []
+
+
+def hydra_exits(text: str) -> list[TaskExit]:
+    """Return the process that Hydra's closing words blame, whose rank it does not tell."""
+    match = _HYDRA.search(text)
+    if not match:
+        return []
+    if ended := _HYDRA_SIGNAL.search(text):
+        return [TaskExit(None, match["host"], signal=signal_name(int(ended[1])))]
+    return [TaskExit(None, match["host"], exit_code=int(match["code"]))]
 
 
 def torchrun_exits(text: str) -> list[TaskExit]:

@@ -16,7 +16,8 @@ _SHELL_OWNED = frozenset(
 
 # What the shipped templates keep for themselves; a task would get their value instead.
 _SCRIPT_OWNED = frozenset(
-    {"line_labels", "module_init", "mpi_plugin", "mpirun_options", "port_try", "secrets_file"}
+    {"line_labels", "module_init", "mpi_plugin", "mpi_settings", "mpirun", "mpirun_options"}
+    | {"port_try", "secrets_file"}
     | {"slurmkit", "start_task", "sweep_values"}
 )
 

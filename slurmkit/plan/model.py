@@ -15,7 +15,7 @@ PLAN_VERSION = 1
 Kind = Literal["torch", "mpi", "command"]
 Launcher = Literal["srun", "torchrun", "mpirun"]
 Runtime = Literal["pyxis", "apptainer"]
-Labels = Literal["srun", "torchrun", "openmpi", "none"]
+Labels = Literal["srun", "torchrun", "openmpi", "hydra", "none"]
 
 
 @dataclass(frozen=True)

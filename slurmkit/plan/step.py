@@ -19,7 +19,7 @@ def choose_step(inputs: Inputs, shape: Shape, container: Container | None) -> St
     swept = inputs.spec.sweep.matrix if inputs.spec.sweep is not None else {}
     command = [argument_word(text, swept) for text in launch.command]
     pyxis = container is not None and container.runtime == "pyxis"
-    mpi = _mpi_plugin(inputs)
+    mpi = _mpi_plugin(inputs, asked_later=not inputs.context.portable and container is None)
     is_python = _PYTHON.fullmatch(launch.command[0].rpartition("/")[2]) is not None
     without_exec = inputs.context.portable or pyxis
     shell = launch.launcher == "torchrun" or (without_exec and launch.launcher == "srun")
@@ -53,7 +53,7 @@ def _check_mpirun(inputs: Inputs, shape: Shape, container: Container | None) -> 
         )
 
 
-def _mpi_plugin(inputs: Inputs) -> str:
+def _mpi_plugin(inputs: Inputs, *, asked_later: bool) -> str:
     """Return Slurm's MPI plugin, ``auto`` to ask on the cluster, or nothing for its default.
 
     srun(1), --mpi. A site's default of pmix costs every step a server and puts variables into the
@@ -69,7 +69,8 @@ def _mpi_plugin(inputs: Inputs) -> str:
     if inputs.site.mpi != "auto":
         return inputs.site.mpi
     plugins = inputs.limits.mpi_plugins if inputs.limits is not None else frozenset()
-    if not plugins:
+    # The script can look at the program and its MPI, which modules or setup may only bring then.
+    if asked_later or not plugins:
         return "auto"
     return next((plugin for plugin in ("pmix", "pmi2") if plugin in plugins), "none")
 

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import uuid
 from pathlib import Path
 
 from slurmkit.sandbox import hardware, sshd
@@ -205,6 +206,9 @@ def host_script(layout: Layout, host: str) -> str:
             ),
             "ip -batch - <<'EOF'\n",
             "link set lo up\n",
+            # UCX and others take hosts of one boot id for one host, and try its shared memory.
+            f"echo {_boot_id(layout, host)} >{_q(state / 'boot_id')}\n",
+            f"mount --bind {_q(state / 'boot_id')} /proc/sys/kernel/random/boot_id\n",
             f"addr replace {layout.address(host)}/{layout.subnet.prefixlen}"
             f" broadcast {layout.subnet.broadcast_address} dev eth0\n",
             "link set eth0 up\n",
@@ -232,6 +236,10 @@ def _database(layout: Layout) -> str:
     """
     data = _q(layout.state_dir / "database")
     quick = "--innodb-log-file-size=16M --innodb-flush-log-at-trx-commit=2"
+def _boot_id(layout: Layout, host: str) -> uuid.UUID:
+    return uuid.uuid5(uuid.NAMESPACE_DNS, f"{host}.{layout.name}")
+
+
     return (
         f"if ! [ -d {data} ]; then\n"
         f"  mariadb-install-db --no-defaults --user=root --datadir={data} --skip-test-db"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from slurmkit.launch.labels import LAUNCHER, Labels
-from slurmkit.launch.messages import mpirun_exits, srun_exits, torchrun_exits
+from slurmkit.launch.messages import hydra_exits, mpirun_exits, srun_exits, torchrun_exits
 from slurmkit.launch.outcome import TaskExit, is_killing, judge
 from slurmkit.rundir.atomic import write_all
 from slurmkit.rundir.logs import MERGED_NAME, AttemptLogs, tail
@@ -17,7 +17,12 @@ from slurmkit.supervise.splitter import Batch, Splitter
 _SETTLE_S = 2.0
 #: Most task ends that are recorded one by one; when 10,000 ranks are killed, the first tell all.
 MAX_EXITS = 256
-_LAUNCHER_LOGS = {"srun": "srun.log", "torchrun": "srun.log", "openmpi": "mpirun.log"}
+_LAUNCHER_LOGS = {
+    "srun": "srun.log",
+    "torchrun": "srun.log",
+    "openmpi": "mpirun.log",
+    "hydra": "mpirun.log",
+}
 
 
 class Recorder:
@@ -139,6 +144,9 @@ class Recorder:
         if self._labels == "openmpi":
             said = _text(self._logs.folder / _LAUNCHER_LOGS["openmpi"])
             return mpirun_exits(said) or [TaskExit(None, host, exit_code=returncode)]
+        if self._labels == "hydra":
+            said = _text(self._logs.folder / _LAUNCHER_LOGS["hydra"])
+            return hydra_exits(said) or [TaskExit(None, host, exit_code=returncode)]
         if self._labels == "none":
             reason = reason_from_log(tail(self._logs.folder / MERGED_NAME))
             return [TaskExit(None, host, exit_code=returncode, reason=reason)]

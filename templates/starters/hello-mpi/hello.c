@@ -8,14 +8,14 @@
 /*
  * An MPI that does not find its launcher may start each rank as a world of its own (Open MPI 5 does
  * so in silence), and every result is wrong then. All of them are rank 0, so rank 0 is the one to
- * ask; under mpirun it is also the one that surely has the job's own SLURM_NTASKS.
+ * ask. Under mpirun SLURM_NTASKS may be the number of its daemons, so it comes second.
  */
 static int world_is_whole(int rank, int size)
 {
-    const char *tasks = getenv("SLURM_NTASKS");
+    const char *tasks = getenv("WORLD_SIZE"); /* slurmkit's own count, without Slurm, too */
 
     if (tasks == NULL)
-        tasks = getenv("WORLD_SIZE"); /* slurmkit's own count, without Slurm, too */
+        tasks = getenv("SLURM_NTASKS");
     if (rank != 0 || tasks == NULL || atoi(tasks) == size)
         return 1;
     fprintf(stderr,

@@ -319,9 +319,9 @@ def test_environment_layers_the_job_wins() -> None:
         ("torch", "srun", "auto", "pmix", {"pmix"}, "none"),
         ("torch", "srun", "pmi2", "auto", set(), "pmi2"),
         ("command", "srun", "auto", "pmix", {"pmix"}, ""),
-        ("mpi", "srun", "auto", "auto", {"none", "pmi2", "pmix", "pmix_v4"}, "pmix"),
-        ("mpi", "srun", "auto", "auto", {"none", "pmi2"}, "pmi2"),
-        ("mpi", "srun", "auto", "auto", {"none", "cray_shasta"}, "none"),
+        # Its own MPI decides, which only the script can ask.
+        ("mpi", "srun", "auto", "auto", {"none", "pmi2", "pmix", "pmix_v4"}, "auto"),
+        ("mpi", "srun", "auto", "auto", {"none", "pmi2"}, "auto"),
         ("mpi", "srun", "auto", "pmi2", {"pmix"}, "pmi2"),
         ("mpi", "srun", "none", "pmi2", {"pmix"}, "none"),
         ("mpi", "srun", "auto", "auto", set(), "auto"),
