@@ -6,6 +6,7 @@ import typer
 
 from slurmkit import __version__
 from slurmkit.cli import (
+    bench,
     compute,
     doctor,
     health,
@@ -66,6 +67,7 @@ for command in (
 app.add_typer(recovery.ckpt, name="ckpt")
 app.add_typer(site_files.site_app, name="site")
 app.add_typer(sandbox.app, name="sandbox")
+app.add_typer(bench.app, name="bench")
 app.add_typer(topo.app, name="topo")
 app.add_typer(health.app, name="health")
 app.add_typer(plugins.app, name="plugins")
