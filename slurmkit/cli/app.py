@@ -12,12 +12,13 @@ from slurmkit.cli import (
     health,
     jobs,
     meta,
-    plugins,
     mpi,
+    plugins,
     recovery,
     runs,
     sandbox,
     site_files,
+    site_init,
     topo,
 )
 
@@ -65,11 +66,12 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(recovery.ckpt, name="ckpt")
+site_init.register(site_files.site_app)
 app.add_typer(site_files.site_app, name="site")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(bench.app, name="bench")
 app.add_typer(topo.app, name="topo")
 app.add_typer(health.app, name="health")
 app.add_typer(plugins.app, name="plugins")
-compute.register(app)
 mpi.register(app)
+compute.register(app)

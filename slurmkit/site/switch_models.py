@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from slurmkit.site.nodes import HostList
-from slurmkit.yamlfile.types import Positive, Section, Word
+from slurmkit.yamlfile.types import Positive, Section
 
 
 class Leaf(Section):
@@ -15,13 +15,17 @@ class Leaf(Section):
         description="Host list of its nodes. A node of a fabric with rails stands under several"
         " leaves, one per rail."
     )
-    up: list[Word] = Field(default=[], description="Switches above it that it has cables to.")
+    up: HostList | None = Field(
+        None, description="Switches above it that it has cables to, as a host list."
+    )
 
 
 class Spine(Section):
     """A switch that no node has a cable to."""
 
-    up: list[Word] = Field(default=[], description="Switches above it that it has cables to.")
+    up: HostList | None = Field(
+        None, description="Switches above it that it has cables to, as a host list."
+    )
 
 
 class Switches(Section):
@@ -32,9 +36,14 @@ class Switches(Section):
         description="What Slurm is told: a tree of switches, blocks (NVLink domains; from Slurm"
         " 23.11 on), or nothing. auto: blocks where there are some, else a tree.",
     )
-    leaves: dict[str, Leaf] = Field(default={}, description="Leaf switches by name.")
-    spines: dict[str, Spine] = Field(
-        default={}, description="Switches above the leaves that have others above them, by name."
+    leaves: dict[HostList, Leaf] = Field(
+        default={},
+        description="Leaf switches by name; a host list stands for several with the same cables,"
+        " such as the rails of a unit.",
+    )
+    spines: dict[HostList, Spine] = Field(
+        default={},
+        description="Switches above the leaves that have others above them, by name or host list.",
     )
     blocks: dict[str, HostList] = Field(
         default={}, description="NVLink domains by name, such as racks of an NVL72: a host list."

@@ -1,6 +1,6 @@
 """The key ``switches`` of site.yaml: which nodes are near each other, as Slurm is told of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from slurmkit.hostlist import compress, expand
@@ -21,13 +21,18 @@ def graph_of(switches: Switches) -> SwitchGraph:
         HostlistError: nodes are no host list.
     """
     attachments = [
-        Attachment(host, name, "", f"switches.leaves.{name}")
-        for name, leaf in switches.leaves.items()
+        Attachment(host, switch, "", f"switches.leaves.{names}")
+        for names, leaf in switches.leaves.items()
+        for switch in expand(names)
         for host in expand(leaf.nodes)
     ]
     levels: list[Mapping[str, Leaf | Spine]] = [switches.leaves, switches.spines]
     cables = [
-        cable(name, above) for level in levels for name, one in level.items() for above in one.up
+        cable(name, above)
+        for level in levels
+        for names, one in level.items()
+        for name in expand(names)
+        for above in expand(one.up or "")
     ]
     blocks = tuple((name, tuple(expand(hosts))) for name, hosts in switches.blocks.items())
     return SwitchGraph(tuple(attachments), tuple(dict.fromkeys(cables)), blocks)
@@ -45,18 +50,32 @@ def section_of(graph: SwitchGraph) -> dict[str, object]:
         up.setdefault(lower, []).append(upper)
     section: dict[str, object] = {}
     if nodes:
-        section["leaves"] = {
-            name: {
-                "nodes": compress(sorted(nodes[name], key=natural)),
-                **({"up": sorted(up[name], key=natural)} if name in up else {}),
-            }
+        found = {
+            name: (_sorted_list(nodes[name]), _sorted_list(up.get(name, ())))
             for name in sorted(nodes, key=natural)
         }
+        section["leaves"] = {
+            names: {"nodes": hosts, **({"up": above} if above else {})}
+            for names, (hosts, above) in _together(found)
+        }
     if spines := sorted(up.keys() - nodes.keys(), key=natural):
-        section["spines"] = {name: {"up": sorted(up[name], key=natural)} for name in spines}
+        above_spines = {name: ("", _sorted_list(up[name])) for name in spines}
+        section["spines"] = {names: {"up": above} for names, (_, above) in _together(above_spines)}
     if graph.blocks:
         section["blocks"] = {name: compress(hosts) for name, hosts in graph.blocks}
     return section
+
+
+def _together(found: Mapping[str, tuple[str, str]]) -> list[tuple[str, tuple[str, str]]]:
+    """Return the switches that have the same cables as one host list each."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, cables in found.items():
+        groups.setdefault(cables, []).append(name)
+    return [(compress(names), cables) for cables, names in groups.items()]
+
+
+def _sorted_list(names: Iterable[str]) -> str:
+    return compress(sorted(names, key=natural))
 
 
 def _depths(graph: SwitchGraph, leaves: set[str]) -> dict[str, int]:

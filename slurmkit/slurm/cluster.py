@@ -150,7 +150,7 @@ def _shape(node: Mapping[str, Any]) -> _Shape:
     flags = {word.upper() for word in (*state, *normalise.words(node.get("state_flags")))}
     unusable = flags & _UNUSABLE
     features = normalise.words(node.get("active_features")) or normalise.words(node.get("features"))
-    gpus, gpu_type = _gpus(normalise.text(node.get("gres")))
+    gpus, gpu_type = gpus_of_gres(normalise.text(node.get("gres")))
     reason = normalise.text(node.get("reason")) or "+".join(sorted(unusable))
     effective = normalise.number(node.get("effective_cpus"))
     return _Shape(
@@ -164,7 +164,7 @@ def _shape(node: Mapping[str, Any]) -> _Shape:
     )
 
 
-def _gpus(gres: str) -> tuple[int, str]:
+def gpus_of_gres(gres: str) -> tuple[int, str]:
     """Return how many GPUs ``gpu:h100:8(S:0-1),nic:2`` has, and their types."""
     count, types = 0, set()
     for part in re.split(r",(?![^()]*\))", gres):
