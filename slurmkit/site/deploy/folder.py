@@ -78,7 +78,7 @@ def read_folder(folder: Path) -> SiteFolder:
             f"{folder} is no site folder: it has no {FILES}/",
             hint=f"what is to be /etc/slurm/slurm.conf lies in {FILES}/etc/slurm/slurm.conf",
         )
-    rules = _rules(folder / RULES)
+    rules = read_rules(folder / RULES)
     files = {}
     if (folder / FILE_NAME).is_file():
         read_site(folder / FILE_NAME, "the site folder")
@@ -102,7 +102,12 @@ def read_folder(folder: Path) -> SiteFolder:
     return SiteFolder(folder.resolve().name, files, rules.secrets)
 
 
-def _rules(path: Path) -> Rules:
+def read_rules(path: Path) -> Rules:
+    """Return what an install.yaml says; a missing one says nothing.
+
+    Raises:
+        InvalidInputError: it is wrong, with every problem.
+    """
     if not path.is_file():
         return Rules()
     return build(Rules, read_document(path.read_bytes(), str(path)))

@@ -1,0 +1,179 @@
+"""What is checked: the files of a site as values, read from a site folder or a folder of .conf."""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from slurmkit.errors import InvalidInputError, Problem, SlurmkitError, UsageError
+from slurmkit.site.deploy.folder import FILES, RULES, Permission, Rules, read_rules
+from slurmkit.site.lookup import FILE_NAME, SYSTEM_PATH, read_site
+from slurmkit.site.models import Site
+from slurmkit.yamlfile.nodes import SourceMap
+from slurmkit.yamlfile.reader import read_document
+
+#: Where Slurm's files lie on Debian and in SchedMD's packages, unless slurm.conf is elsewhere.
+ETC = "/etc/slurm"
+_MAX_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a candidate.
+
+    Attributes:
+        content: its bytes.
+        shown: how messages name it: the path that a person can open.
+        mode: permissions that an install would give it.
+        owner: and its owner, by name.
+    """
+
+    content: bytes
+    shown: str
+    mode: int = 0o644
+    owner: str = "root"
+
+    @property
+    def text(self) -> str:
+        """Its content as text; what is no UTF-8 is shown by a mark."""
+        return self.content.decode(errors="replace")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A site that might be installed.
+
+    Attributes:
+        files: by absolute path on a machine.
+        rules: what install.yaml says; empty for a folder of .conf files.
+        site: site.yaml; None where there is none, or a broken one.
+        problems: what is wrong with install.yaml and site.yaml already.
+        name: of its folder.
+        is_site: whether it is a site folder, whose every file is known.
+        rules_shown: how messages name install.yaml.
+        site_source: places in site.yaml.
+        rules_source: places in install.yaml.
+    """
+
+    files: Mapping[str, File]
+    rules: Rules = field(default_factory=Rules)
+    site: Site | None = None
+    problems: tuple[Problem, ...] = ()
+    name: str = "site"
+    is_site: bool = False
+    rules_shown: str = RULES
+    site_source: SourceMap = field(default_factory=SourceMap)
+    rules_source: SourceMap = field(default_factory=SourceMap)
+
+    @classmethod
+    def of(cls, files: Mapping[str, str]) -> "Candidate":
+        """Return a candidate of texts by path; a name without a folder lies in /etc/slurm."""
+        return cls(
+            {
+                path if path.startswith("/") else f"{ETC}/{path}": File(text.encode(), path)
+                for path, text in files.items()
+            }
+        )
+
+    @property
+    def etc(self) -> str:
+        """The folder with slurm.conf."""
+        found = [path for path in self.files if PurePosixPath(path).name == "slurm.conf"]
+        return str(PurePosixPath(min(found, key=len)).parent) if found else ETC
+
+    def conf(self, name: str) -> tuple[str, File] | None:
+        """Return path and file of one of Slurm's own files, such as ``gres.conf``."""
+        path = f"{self.etc}/{name}"
+        return (path, self.files[path]) if path in self.files else None
+
+
+def read_candidate(folder: Path) -> Candidate:
+    """Return the candidate of a site folder, or of a folder of .conf files.
+
+    Raises:
+        UsageError: it is neither, or holds what is no plain file.
+    """
+    if (folder / FILES).is_dir():
+        return _read_site_folder(folder)
+    if folder.is_file() and folder.name == "slurm.conf":
+        folder = folder.parent
+    confs = sorted([*folder.glob("*.conf"), *folder.glob("*.yaml")]) if folder.is_dir() else []
+    if not any(path.name == "slurm.conf" for path in confs):
+        raise UsageError(
+            f"{folder} is neither a site folder nor a folder with a slurm.conf",
+            hint=f"a site folder has {FILES}{ETC}/slurm.conf",
+        )
+    files = {
+        f"{ETC}/{path.relative_to(folder)}": _read(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink() and path.stat().st_size <= _MAX_BYTES
+    }
+    return Candidate(files, name=folder.resolve().name)
+
+
+def _read(path: Path) -> File:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    return File(path.read_bytes(), str(path), mode)
+
+
+def _read_site_folder(folder: Path) -> Candidate:
+    problems: list[Problem] = []
+    rules, site, site_source, rules_source = Rules(), None, SourceMap(), SourceMap()
+    try:
+        rules = read_rules(folder / RULES)
+        if (folder / RULES).is_file():
+            document = read_document((folder / RULES).read_bytes(), str(folder / RULES))
+            rules_source = SourceMap(document)
+    except InvalidInputError as error:
+        problems += error.problems
+    top = folder / FILES
+    files: dict[str, File] = {}
+    if (folder / FILE_NAME).is_file():
+        shown = folder / FILE_NAME
+        try:
+            found = read_site(shown, "the site folder")
+            site, site_source = found.site, found.source
+        except InvalidInputError as error:
+            problems += error.problems
+        files[str(SYSTEM_PATH)] = File(shown.read_bytes(), str(shown))
+    for path in sorted(top.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            continue
+        if path.is_symlink() or not path.is_file():
+            raise UsageError(f"{path} is no plain file", hint="a site installs plain files alone")
+        target = f"/{path.relative_to(top)}"
+        executable = path.stat().st_mode & stat.S_IXUSR
+        permission = rules.permissions.get(target) or Permission(
+            mode="0755" if executable else "0644"
+        )
+        files[target] = File(
+            path.read_bytes(), str(path), int(permission.mode, 8), permission.owner
+        )
+    return Candidate(
+        files,
+        rules,
+        site,
+        tuple(problems),
+        folder.resolve().name,
+        is_site=True,
+        rules_shown=str(folder / RULES),
+        site_source=site_source,
+        rules_source=rules_source,
+    )
+
+
+def write_files(candidate: Candidate, top: Path) -> None:
+    """Write a candidate's files below a folder, for a daemon that is to read them.
+
+    Raises:
+        SlurmkitError: one cannot be written.
+    """
+    for path, file in candidate.files.items():
+        place = top / path.lstrip("/")
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(file.content)
+            os.chmod(place, file.mode)  # noqa: PTH101 - beside write_bytes, one spelling is enough
+        except OSError as error:
+            raise SlurmkitError(f"{place}: {error.strerror}") from error
