@@ -21,7 +21,7 @@ _log = logging.getLogger("slurmkit.train")
 #: Kept free before the deadline, so that the processes end by themselves.
 _MARGIN_S = 1.0
 #: An exchange takes some 0.1 ms of each rank where ranks share cores: not more often than this.
-_EXCHANGE_EVERY_S = 0.05
+_EXCHANGE_EVERY_S = 0.1
 _LONGEST_STRIDE = 64
 _FIRST_BACKOFF_S = 5.0
 _LONGEST_BACKOFF_S = 300.0

@@ -68,6 +68,7 @@ def test_fifty_transient_faults_with_progress_never_stop_it(lab, undisturbed) ->
         "--fault",
         faults,
         checkpoint="dir: ckpt, every: 2 steps, keep: 1000",
+        resources="nodes: 2, spares: 1, tasks_per_node: 1, cpus_per_task: 1, time: 60m",
         resilience="on_node_failure: spare, heartbeat_s: 1, max_restarts: 2",
     )
     run.until_done(1500)
