@@ -80,6 +80,14 @@ def up(
     slurmd_timeout: Annotated[
         int, typer.Option(help="Seconds after which Slurm declares a silent node down.")
     ] = 10,
+    site: Annotated[
+        str,
+        typer.Option(
+            help="Site folder, or name of a shipped site, whose configuration it has: --nodes of"
+            " its nodes, on this machine's cores.",
+            show_default=False,
+        ),
+    ] = "",
     share: Annotated[
         list[Path] | None,
         typer.Option(help="Show this folder on every host, too (repeatable).", show_default=False),
@@ -120,6 +128,7 @@ def up(
         slurm_conf=conf or [],
         accounting=accounting,
         preempt_grace_s=preempt_grace,
+        site=site,
         sshd=sshd,
         progress=lambda line: typer.echo(line, err=True),
     )
@@ -127,6 +136,10 @@ def up(
     typer.echo(f"ready after {time.monotonic() - started:.1f} s")
     typer.echo(f'in this shell: eval "$(slurmkit sandbox env{option})"')
     typer.echo(f"shared folder of all hosts: {sandbox.shared_dir}")
+    if site:
+        typer.echo(f"changed in the site's files for this machine ({len(sandbox.site_changes)}):")
+        for change in sandbox.site_changes:
+            typer.echo(f"  {change}")
     if sshd:
         typer.echo(f"hosts for slurmkit run --hosts: {sandbox.hosts_yaml}")
 

@@ -24,7 +24,15 @@ from slurmkit.sandbox import (
     teardown,
 )
 from slurmkit.sandbox import sshd as secure_shell
-from slurmkit.sandbox.layout import DATABASE, LOGIN, Layout, Size, check_name, choose_subnet
+from slurmkit.sandbox.layout import (
+    CONTROLLER,
+    DATABASE,
+    LOGIN,
+    Layout,
+    Size,
+    check_name,
+    choose_subnet,
+)
 from slurmkit.sandbox.readiness import Progress
 from slurmkit.sandbox.record import SandboxError
 from slurmkit.sandbox.rootfs import HOST_RELEASE
@@ -33,7 +41,15 @@ from slurmkit.sandbox.surroundings import networks_in_use, shared_folders
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
 
+    from slurmkit.sandbox.site import Trial
     from slurmkit.topology.model import Topology
+
+
+def _read_trial(site: str, nodes: int) -> "Trial":
+    # site.yaml and its templates take a quarter of a second to import: only where they are used.
+    from slurmkit.sandbox.site import read_trial  # noqa: PLC0415
+
+    return read_trial(site, nodes)
 
 
 @dataclass(frozen=True)
@@ -86,6 +102,7 @@ class Sandbox:
         accounting: bool = False,
         preempt_grace_s: int | None = None,
         sshd: bool = False,
+        site: str = "",
         progress: Progress = readiness.silent,
     ) -> "Sandbox":
         """Make a sandbox and return when every node is idle; remains of a crashed one go first.
@@ -112,6 +129,9 @@ class Sandbox:
             preempt_grace_s: add a partition ``urgent``, whose jobs push others aside; these get so
                 many seconds between TERM and KILL. With accounting, of jobs of QOS ``normal``.
             sshd: start an sshd on every host; :attr:`hosts_yaml` says how the nodes are reached.
+            site: folder of a site, or the name of a shipped one, whose configuration it has:
+                ``nodes`` per node type, by their own names, with this machine's cores, and
+                accounting where the site has it. :attr:`site_changes` lists what had to differ.
             progress: called with one line per step.
 
         Raises:
@@ -121,6 +141,15 @@ class Sandbox:
                 the message ends with what the daemons said.
         """
         check_name(name)
+        trial = _read_trial(site, nodes) if site else None
+        if trial is not None:
+            nodes, memory_mib = len(trial.nodes), trial.memory_mib
+            profile, scale = trial.profile, bool(trial.profile)
+            gpu_type = trial.kind.gpu_type if gpu_type is None else gpu_type
+            if not profile:
+                gpus, cpus = gpus or trial.kind.gpus, cpus or trial.num_cores
+            # Another release's slurmdbd takes a root file system of its own: only on request.
+            accounting = trial.has_database and (release == HOST_RELEASE or accounting)
         node = hardware.look(profile, scale=scale, renumber=renumber, gpus=gpus, cpus=cpus)
         size = hardware.size(node, Size(nodes, memory_mib=memory_mib), gpus, cpus, gpu_type)
         programs.require_root()
@@ -145,12 +174,14 @@ class Sandbox:
                     renumber=renumber,
                     preempt_grace_s=preempt_grace_s,
                     sshd=sshd,
+                    site=trial.site.name if trial else "",
+                    node_names=trial.nodes if trial else (),
                 )
                 if sshd:
                     secure_shell.require(layout)
                 sandbox = cls(layout)
                 try:
-                    sandbox._boot(progress, node)
+                    sandbox._boot(progress, node, trial)
                 except BaseException:
                     teardown.remove(name)
                     raise
@@ -217,6 +248,11 @@ class Sandbox:
     def hosts_yaml(self) -> Path:
         """The file by which ``slurmkit run --hosts`` reaches the nodes, where they run sshd."""
         return secure_shell.ssh_dir(self.layout) / "hosts.yaml"
+
+    @property
+    def site_changes(self) -> list[str]:
+        """What differs from the files of the site that it was made with, a line each."""
+        return record.read_changes(self.layout)
 
     @property
     def slurm_version(self) -> str:
@@ -375,10 +411,15 @@ class Sandbox:
         """
         return preemption.preempt(self.layout, job, hold_s, timeout_s)
 
-    def _boot(self, progress: Progress, node: "Topology | None") -> None:
+    def _boot(
+        self, progress: Progress, node: "Topology | None", trial: "Trial | None" = None
+    ) -> None:
         layout = self.layout
         version = programs.slurm_version(layout.root_dir)
-        machine.write_files(layout, programs.parse_version(version), node)
+        series = programs.parse_version(version)
+        files, changes = trial.files(layout, series) if trial else ({}, [])
+        machine.write_files(layout, series, node, files)
+        record.write_changes(layout, changes)
         progress(
             f"sandbox {self.name}: Slurm {version} on {layout.node_range}, network {layout.subnet}"
         )
@@ -387,6 +428,10 @@ class Sandbox:
             machine.start_hosts(layout, [DATABASE, LOGIN])
             accounting.prepare(layout, machine.BOOT_TIMEOUT_S)
             progress("accounting database up")
+        if layout.site:
+            # With a site's long timeouts a slurmd that starts too early tries again after a minute.
+            machine.start_hosts(layout, [CONTROLLER])
+            readiness.wait_listening(layout, CONTROLLER, machine.BOOT_TIMEOUT_S)
         running = machine.inits(layout)
         machine.start_hosts(layout, [host for host in layout.hosts if host not in running])
         readiness.wait_usable(layout, layout.nodes, machine.BOOT_TIMEOUT_S, progress)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slurmkit.errors import UsageError
+from slurmkit.hostlist import compress
 
 CONTROLLER = "ctl"
 LOGIN = "login"
@@ -77,6 +78,8 @@ class Layout:
         preempt_grace_s: seconds between TERM and KILL of a job that another one pushes aside; None
             where jobs do not, unless there are accounts and QOS.
         sshd: whether every host runs an sshd.
+        site: name of the site whose files it has; empty for the sandbox's own few.
+        node_names: names of the compute nodes; () for node1, node2 ...
     """
 
     name: str
@@ -94,11 +97,13 @@ class Layout:
     renumber: bool = False
     preempt_grace_s: int | None = None
     sshd: bool = False
+    site: str = ""
+    node_names: tuple[str, ...] = ()
 
     @property
     def nodes(self) -> tuple[str, ...]:
         """Names of the compute nodes."""
-        return tuple(f"node{i}" for i in range(1, self.size.nodes + 1))
+        return self.node_names or tuple(f"node{i}" for i in range(1, self.size.nodes + 1))
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -108,13 +113,21 @@ class Layout:
     @property
     def node_range(self) -> str:
         """The compute nodes as a Slurm host list."""
+        if self.node_names:
+            return compress(self.node_names)
         return f"node[1-{self.size.nodes}]" if self.size.nodes > 1 else "node1"
+
+    def number(self, node: str) -> int:
+        """Return which of the compute nodes this is, counted from 1."""
+        if self.node_names:
+            return self.node_names.index(node) + 1
+        return int(node.removeprefix("node"))
 
     def address(self, host: str) -> str:
         """Return the IPv4 address of a host."""
         offset = _SERVICE_OFFSETS.get(host)
         if offset is None:
-            offset = _FIRST_NODE + int(host.removeprefix("node"))
+            offset = _FIRST_NODE + self.number(host)
         return str(self.subnet[offset])
 
     @property
@@ -128,13 +141,18 @@ class Layout:
         return self.state_dir / "etc" / "slurm" / "slurm.conf"
 
     @property
+    def site_dir(self) -> Path:
+        """The site's files outside /etc/slurm, as below the root of a host."""
+        return self.state_dir / "site"
+
+    @property
     def hardware_dir(self) -> Path:
         """What lies over /sys and /proc of the nodes, where they look like a platform."""
         return self.state_dir / "hardware"
 
     def hardware_of(self, node: str) -> Path:
         """Return the part of that folder which one node shows."""
-        second = self.renumber and int(node.removeprefix("node")) % 2 == 0
+        second = self.renumber and self.number(node) % 2 == 0
         return self.hardware_dir / ("renumbered" if second else "plain")
 
     @property

@@ -3,27 +3,36 @@
 import secrets
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from slurmkit.sandbox import hardware, processes, record, scripts, shims, slurm_conf, sshd
 from slurmkit.sandbox.layout import CONTROLLER, DATABASE, LOGIN, Layout
 from slurmkit.sandbox.record import SandboxError
+from slurmkit.site.generate.files import File
 from slurmkit.topology.model import Topology
 
 BOOT_TIMEOUT_S = 30.0
 DAEMON_ENV = {"PATH": scripts.PATH, "LANG": "C.UTF-8", "HOME": "/root", "SHELL": "/bin/sh"}
 
 _POLL_S = 0.005
+# The database of a sandbox is its own.
+_OURS = ("slurmdbd.conf",)
 _LOG_LINES = 8
 
 
-def write_files(layout: Layout, version: tuple[int, int], node: Topology | None = None) -> None:
+def write_files(
+    layout: Layout,
+    version: tuple[int, int],
+    node: Topology | None = None,
+    site: Mapping[str, File] | None = None,
+) -> None:
     """Make the state folder; the record goes first, so that a crash leaves nothing unknown.
 
     Args:
         layout: the sandbox.
         version: Slurm release as (major, minor).
         node: what the nodes look like; None leaves them as the machine is.
+        site: a site's files by absolute path, in place of the sandbox's own.
     """
     layout.state_dir.mkdir(parents=True)
     layout.state_dir.chmod(0o755)  # all users' jobs come here, whatever the umask says
@@ -51,6 +60,7 @@ def write_files(layout: Layout, version: tuple[int, int], node: Topology | None 
         path.touch(0o600)  # slurmdbd refuses one that others may read
         path.write_text(slurm_conf.slurmdbd_conf(layout))
     layout.slurm_conf_path.write_text(slurm_conf.slurm_conf(layout))
+    _write_site(layout, site or {}, keep_gres=node is not None)
     if layout.sshd:
         sshd.write_files(layout)
     layout.room_script.write_text(scripts.room_script(layout))
@@ -59,6 +69,21 @@ def write_files(layout: Layout, version: tuple[int, int], node: Topology | None 
         (layout.host_dir(host) / "spool").mkdir(parents=True)
         layout.host_script(host).write_text(scripts.host_script(layout, host))
     shims.write_shims(layout)
+
+
+def _write_site(layout: Layout, site: Mapping[str, File], *, keep_gres: bool) -> None:
+    """Write a site's files: those of Slurm over ours, the others where hosts show them in /etc."""
+    for path, file in site.items():
+        if path.startswith("/etc/slurm/"):
+            name = path.removeprefix("/etc/slurm/")
+            if name in _OURS or (name == "gres.conf" and keep_gres):
+                continue
+            place = layout.state_dir / "etc/slurm" / name
+        else:
+            place = layout.site_dir / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(file.text)
+        place.chmod(file.mode)
 
 
 def room(layout: Layout) -> processes.Process | None:

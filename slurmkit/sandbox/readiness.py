@@ -13,6 +13,7 @@ from slurmkit.sandbox.record import SandboxError
 Progress = Callable[[str], None]
 
 _POLL_S = 0.03
+_SLURMCTLD_PORT = 6817
 _SLURMD_PORT = 6818
 # Node states, without Slurm's suffixes, in which a node takes or runs jobs.
 _USABLE = frozenset({"idle", "mixed", "allocated", "completing"})
@@ -26,7 +27,8 @@ def node_states(layout: Layout) -> dict[str, str]:
     """Return Slurm's long state of each node, such as ``down*``; empty while it is silent."""
     if LOGIN not in machine.inits(layout):
         return {}
-    command = ["sinfo", "--noheader", "--partition=long", "--Node", "--format=%N %T"]
+    one = [] if layout.site else ["--partition=long"]  # which has all nodes; a site's need not
+    command = ["sinfo", "--noheader", *one, "--Node", "--format=%N %T"]
     try:
         done = console.run(layout, LOGIN, command, cwd="/", timeout=15)
     except subprocess.TimeoutExpired:
@@ -85,6 +87,24 @@ def wait_rejoined(layout: Layout, node: str, timeout_s: float, *, booted: bool) 
         if slurmd:
             slurmd.send(signal.SIGHUP)
     wait_usable(layout, [node], timeout_s)
+
+
+def wait_listening(layout: Layout, controller: str, timeout_s: float) -> None:
+    """Wait until a controller takes connections.
+
+    Raises:
+        SandboxError: it does not in time; the message ends with what it said.
+    """
+    init = console.running_init(layout, controller)
+    try:
+        _wait(
+            layout,
+            lambda: processes.listens(init, _SLURMCTLD_PORT),
+            f"{controller} has no slurmctld",
+            timeout_s,
+        )
+    except SandboxError as error:
+        raise SandboxError(f"{error}{machine.log_tails(layout, [controller])}") from error
 
 
 def wait_controller(layout: Layout, nodes: Sequence[str], timeout_s: float) -> None:

@@ -5,7 +5,7 @@ import fcntl
 import ipaddress
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,6 +16,7 @@ PHASE_STARTING = "starting"
 PHASE_UP = "up"
 
 _RECORD = "sandbox.json"
+_CHANGES = "site-changes.txt"
 
 
 class SandboxError(SlurmkitError):
@@ -61,6 +62,8 @@ def write_record(layout: Layout, phase: str) -> None:
         "renumber": layout.renumber,
         "preempt_grace_s": layout.preempt_grace_s,
         "sshd": layout.sshd,
+        "site": layout.site,
+        "node_names": list(layout.node_names),
     }
     path = layout.state_dir / _RECORD
     temporary = path.with_suffix(".tmp")
@@ -91,8 +94,22 @@ def read_record(name: str) -> tuple[Layout, str] | None:
         renumber=record.get("renumber", False),
         preempt_grace_s=record.get("preempt_grace_s"),
         sshd=record.get("sshd", False),
+        site=record.get("site", ""),
+        node_names=tuple(record.get("node_names", ())),
     )
     return layout, record["phase"]
+
+
+def write_changes(layout: Layout, changes: Iterable[object]) -> None:
+    """Write down what differs from the site that a sandbox was made with, a line each."""
+    text = "".join(f"{change}\n" for change in changes)
+    (layout.state_dir / _CHANGES).write_text(text)
+
+
+def read_changes(layout: Layout) -> list[str]:
+    """Return what :func:`write_changes` wrote."""
+    path = layout.state_dir / _CHANGES
+    return path.read_text().splitlines() if path.is_file() else []
 
 
 def recorded_subnets() -> list[ipaddress.IPv4Network]:

@@ -59,6 +59,7 @@ def room_script(layout: Layout) -> str:
             ),
             _release_root(layout) if layout.root_dir else "",
             _devices(layout),
+            _site_files(layout) if layout.site and not layout.root_dir else "",
             _configuration(),
             _shared_folder(),
             _network(),
@@ -86,6 +87,7 @@ def _release_root(layout: Layout) -> str:
             ",upperdir=/run/upper,workdir=/run/work overlay $root\n",
             *(f"mkdir -p $root{_q(p)}\nmount --rbind {_q(p)} $root{_q(p)}\n" for p in folders),
             *_system_python(),
+            f"cp -R {_q(layout.site_dir)}/. $root/\n" if layout.site else "",
             'for file in /etc/passwd /etc/group; do mount --bind "$file" "$root$file"; done\n',
             'for folder in /dev /proc /sys; do mount --rbind "$folder" "$root$folder"; done\n',
             "mkdir -p $root/mnt\n",
@@ -135,6 +137,18 @@ def _configuration() -> str:
         'mount --bind "$state/etc/hosts" /etc/hosts\n'
         'mount --bind "$state/etc/nsswitch.conf" /etc/nsswitch.conf\n'
         'if [ -d /etc/slurm ]; then mount --bind "$state/etc/slurm" /etc/slurm; fi\n'
+    )
+
+
+def _site_files(layout: Layout) -> str:
+    """Show the site's files in /etc; what is written there goes to memory."""
+    return (
+        "\n# The site's files, at their places in /etc.\n"
+        'mkdir "$state/etc-memory"\n'
+        'mount -t tmpfs -o mode=755 etc "$state/etc-memory"\n'
+        'mkdir "$state/etc-memory/upper" "$state/etc-memory/work"\n'
+        f"mount -t overlay -o lowerdir={_q(layout.site_dir / 'etc')}:/etc"
+        ',upperdir="$state/etc-memory/upper",workdir="$state/etc-memory/work" overlay /etc\n'
     )
 
 
@@ -192,6 +206,9 @@ def host_script(layout: Layout, host: str) -> str:
             f"exec </dev/null >>{_q(state / 'console.log')} 2>&1\n",
             f"hostname {host}\n",
             "mount -t proc proc /proc\n",
+            # UCX and others take hosts of one boot id for one host, and try its shared memory.
+            f"echo {_boot_id(layout, host)} >{_q(state / 'boot_id')}\n",
+            f"mount --bind {_q(state / 'boot_id')} /proc/sys/kernel/random/boot_id\n",
             "mount -t tmpfs -o mode=1777 tmp /tmp\n",
             "mount -t tmpfs -o mode=755 run /run\n",
             "mount -t tmpfs -o mode=1777 shm /dev/shm\n",
@@ -206,9 +223,6 @@ def host_script(layout: Layout, host: str) -> str:
             ),
             "ip -batch - <<'EOF'\n",
             "link set lo up\n",
-            # UCX and others take hosts of one boot id for one host, and try its shared memory.
-            f"echo {_boot_id(layout, host)} >{_q(state / 'boot_id')}\n",
-            f"mount --bind {_q(state / 'boot_id')} /proc/sys/kernel/random/boot_id\n",
             f"addr replace {layout.address(host)}/{layout.subnet.prefixlen}"
             f" broadcast {layout.subnet.broadcast_address} dev eth0\n",
             "link set eth0 up\n",
@@ -220,6 +234,10 @@ def host_script(layout: Layout, host: str) -> str:
             _REAP_FOR_EVER,
         ]
     )
+
+
+def _boot_id(layout: Layout, host: str) -> uuid.UUID:
+    return uuid.uuid5(uuid.NAMESPACE_DNS, f"{host}.{layout.name}")
 
 
 def daemon_name(host: str) -> str:
@@ -236,10 +254,6 @@ def _database(layout: Layout) -> str:
     """
     data = _q(layout.state_dir / "database")
     quick = "--innodb-log-file-size=16M --innodb-flush-log-at-trx-commit=2"
-def _boot_id(layout: Layout, host: str) -> uuid.UUID:
-    return uuid.uuid5(uuid.NAMESPACE_DNS, f"{host}.{layout.name}")
-
-
     return (
         f"if ! [ -d {data} ]; then\n"
         f"  mariadb-install-db --no-defaults --user=root --datadir={data} --skip-test-db"

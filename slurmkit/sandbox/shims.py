@@ -62,6 +62,11 @@ exec {entry} "$pid" "$PWD" {fallback} {program} "$@"
 """
 
 
+def site_yaml(layout: Layout) -> Path:
+    """Return the site.yaml of a sandbox that has a site, as this machine sees it."""
+    return layout.site_dir / "etc/slurmkit/site.yaml"
+
+
 def shell_lines(layout: Layout) -> str:
     """Return what a POSIX shell evaluates so that Slurm's programs mean this sandbox.
 
@@ -71,4 +76,5 @@ def shell_lines(layout: Layout) -> str:
     return (
         f'export PATH={shlex.quote(str(folder))}:"$PATH"\n'
         f"export SLURMKIT_SANDBOX={shlex.quote(layout.name)}\n"
+        + (f"export SLURMKIT_SITE={shlex.quote(str(site_yaml(layout)))}\n" if layout.site else "")
     )
