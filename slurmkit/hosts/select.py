@@ -38,14 +38,17 @@ def select(
     able = [host for host in able if host not in small]
     able.sort(key=lambda host: host.name not in wanted)  # stable: the order of the file otherwise
     if len(able) < num_nodes or any(host.name in wanted for host in small):
-        raise UsageError(*_too_few(hosts, num_nodes, ranks_per_node, len(able), small))
+        raise UsageError(
+            _too_few(hosts, num_nodes, ranks_per_node, len(able), small),
+            hint="lower resources.nodes or tasks_per_node, or raise slots in hosts.yaml",
+        )
     chosen = able[:num_nodes]
     return [host for host in hosts.hosts if host in chosen]
 
 
 def _too_few(
     hosts: Hosts, num_nodes: int, ranks_per_node: int, num_able: int, small: list[Host]
-) -> tuple[str]:
+) -> str:
     wish = f"the job needs {_hosts(num_nodes)} with {ranks_per_node} slots each"
     if small:
         slots = ", ".join(f"{host.name} slots={hosts.slots_of(host)}" for host in small[:8])
@@ -53,8 +56,7 @@ def _too_few(
         have = f"too few slots on {slots}{more}"
     else:
         have = f"hosts.yaml leaves {_hosts(num_able)}"
-    advice = "lower resources.nodes or tasks_per_node, or raise slots in hosts.yaml"
-    return (f"{wish}; {have}; {advice}",)
+    return f"{wish}; {have}"
 
 
 def _hosts(count: int) -> str:

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Literal
 
 from slurmkit.hostlist import compress
+from slurmkit.launch.daemons import lost_hosts
 from slurmkit.launch.group import Group, Member
 from slurmkit.launch.labels import task_label, worker_label
 from slurmkit.launch.lines import LineMerger
@@ -248,16 +249,24 @@ class _LocalRun:
 
     def _failed(self, rank: int | None, returncode: int) -> None:
         for exit_ in self._blamed(rank, returncode):
-            reason = "" if is_killing(exit_) and self._exits else self._reason(exit_.rank)
-            judged = judge(replace(exit_, host=self._host, reason=reason), self._exits)
+            silent = exit_.detail or (is_killing(exit_) and self._exits)
+            reason = "" if silent else self._reason(exit_.rank)
+            host = self._host_of(exit_)
+            judged = judge(replace(exit_, host=host, reason=reason), self._exits)
             self._exits.append(judged)
             self._note("task_exited", **judged.fields())
+
+    def _host_of(self, exit_: TaskExit) -> str:
+        hosts = self._job.hosts
+        if not hosts or exit_.host in hosts or (exit_.rank is None and exit_.host):
+            return exit_.host or self._host
+        return self._host if exit_.rank is None else hosts[exit_.rank // self._job.ranks_per_node]
 
     def _blamed(self, rank: int | None, returncode: int) -> list[TaskExit]:
         """Return the ranks that failed, given the process that did."""
         if rank is None:
             said = tail(self._logs.node_log_path(self._host)).decode("utf-8", "replace")
-            if workers := _EXITS[self._job.launcher](said):
+            if workers := lost_hosts(said) or _EXITS[self._job.launcher](said):
                 return workers
         if returncode < 0:
             return [TaskExit(rank, self._host, signal=signal_name(-returncode))]
