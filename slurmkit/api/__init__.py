@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         begin_checkpoint,
         commit_checkpoint,
         list_checkpoints,
+        newest_checkpoint,
         prune_checkpoints,
         verify_checkpoints,
     )
@@ -67,6 +68,7 @@ _HOMES = {
     "list_checkpoints": "slurmkit.api.checkpoints",
     "list_status": "slurmkit.api.find",
     "load": "slurmkit.spec.loader",
+    "newest_checkpoint": "slurmkit.api.checkpoints",
     "prepare": "slurmkit.api.preparing",
     "prune_checkpoints": "slurmkit.api.checkpoints",
     "report": "slurmkit.api.recovery",
@@ -102,6 +104,7 @@ __all__ = [
     "list_checkpoints",
     "list_status",
     "load",
+    "newest_checkpoint",
     "prepare",
     "prune_checkpoints",
     "report",

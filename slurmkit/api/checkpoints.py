@@ -236,6 +236,23 @@ def prune_checkpoints(
     return found
 
 
+def newest_checkpoint(where: str | None = None) -> Path | None:
+    """Return the folder of the newest checkpoint that verifies; None when there is none.
+
+    What does not verify is put into quarantine, so this is for the start of a program.
+
+    Args:
+        where: the folder of checkpoints, or a run; None for the one of this job.
+
+    Raises:
+        UsageError: no folder is named and this is no job with checkpoints.
+        SlurmkitError: a newer start of the job has taken over, or something cannot be read.
+    """
+    from slurmkit.checkpoint import commands  # noqa: PLC0415 - see list_checkpoints
+
+    return commands.newest_folder(_one(where), token=_token())
+
+
 def begin_checkpoint(step: int, where: str | None = None) -> Path:
     """Return the folder that a program, in any language, writes the files of a step into.
 

@@ -128,6 +128,26 @@ def verify_all(folder: Path, steps: list[int] | None = None) -> list[Verdict]:
     return [_verdict(store, step) for step in (present if steps is None else sorted(steps))]
 
 
+def newest_folder(folder: Path, *, token: str | None = None) -> Path | None:
+    """Return the folder of the newest step that verifies; None when there is none.
+
+    What does not verify is put into quarantine, so nobody may be writing: it is asked at the start.
+
+    Args:
+        folder: the checkpoint folder; may be missing.
+        token: the fence token; None when no fence is checked.
+
+    Raises:
+        StaleTokenError: another attempt has taken over.
+        CheckpointError: something cannot be read right now, which is no damage.
+    """
+    if not folder.is_dir():
+        return None
+    store = CheckpointStore(folder, token=token)
+    manifest = store.newest()
+    return None if manifest is None else store.dir.step_path(manifest.step)
+
+
 def prune(folder: Path, keep: int, *, dry_run: bool = False) -> Pruned:
     """Remove the oldest committed steps, after making sure that the newest one is whole.
 

@@ -130,6 +130,23 @@ def prune(
         show_recovery.print_pruned(found, dry_run=dry_run)
 
 
+@ckpt.command("newest")
+def newest(run: Folder = None) -> None:
+    """In a task, at its start: print the folder to restart from; nothing when there is none.
+
+    Reads the newest step completely; what is damaged is put into quarantine, and the one before is
+    tried. $SLURMKIT_RESTART_DIR holds the same in jobs of kind mpi and command.
+
+    Example: restart=$(slurmkit ckpt newest)
+    """
+    from slurmkit import api
+    from slurmkit.cli import output
+
+    found = api.newest_checkpoint(run)
+    if found is not None:
+        output.echo(str(found))
+
+
 @ckpt.command("begin")
 def begin(step: Step, run: Folder = None) -> None:
     """In a task: print the folder to write a step's files into.

@@ -20,6 +20,12 @@ from slurmkit.supervise.boot import Life
 from slurmkit.supervise.clockwork import Times
 from slurmkit.supervise.context import CONTINUE_VARIABLE, step_hosts
 from slurmkit.supervise.relaunch import on_nodes
+from slurmkit.supervise.restart import (
+    RESTART_VARIABLE,
+    WARNING_VARIABLE,
+    restart_dir,
+    warning_path,
+)
 
 CHECKPOINT_VARIABLE = "SLURMKIT_CHECKPOINT_DIR"
 
@@ -91,6 +97,7 @@ class LaunchPad:
         hosts = tuple(step_hosts(command, life.job))
         port, holder = reserve(seed(dict(os.environ)) + 7 * number)
         address = self._address(hosts)
+        folder = self._element.attempt_dir(number)
         values: dict[str, str | None] = {
             "MASTER_ADDR": address,
             "MASTER_PORT": str(port),
@@ -100,6 +107,8 @@ class LaunchPad:
             "SLURMKIT_INCARNATION": self._incarnation,
             CHECKPOINT_VARIABLE: str(self.checkpoints),
             "SLURMKIT_FENCE": token if self._fenced else None,
+            RESTART_VARIABLE: self._restart_dir(token),
+            WARNING_VARIABLE: warning_path(folder),
             "SLURMKIT_GRACE_S": _text(times.grace_s),
             "SLURMKIT_MTBF_S": _text(life.past.mean_time_between_failures_s),
             CONTINUE_VARIABLE: None,
@@ -108,9 +117,12 @@ class LaunchPad:
         if self._hooks:
             values["SLURMKIT_HOOKS"] = self._hooks
         env = attempt_environment(os.environ, values)
-        folder = self._element.attempt_dir(number)
         plan = Plan(number, folder, tuple(command), env, hosts, f"{address}:{port}")
         return Prepared(plan, holder)
+
+    def _restart_dir(self, token: str) -> str | None:
+        fence = token if self._fenced else None
+        return restart_dir(self.checkpoints, fence, os.environ, self._warn)
 
     def _address(self, hosts: Sequence[str]) -> str:
         """Return the name that ranks meet at.

@@ -52,6 +52,7 @@ from slurmkit.supervise.policy_values import (
     Warned,
 )
 from slurmkit.supervise.record import Recorder
+from slurmkit.supervise.restart import write_warning
 from slurmkit.supervise.saying import say
 from slurmkit.supervise.slurm_effects import SlurmEffects
 
@@ -200,7 +201,14 @@ class Supervisor:
             self._aftermath.warned_by = name
             self._spawn(self._warn_soon())
         else:
+            if ours and name == f"SIG{ours}":
+                self._spawn(self._write_warning("the time limit", self._times.end_time))
             self._relay(number)
+
+    async def _write_warning(self, why: str, deadline: float | None) -> None:
+        """Tell programs that look for a file."""
+        folder = self._element.attempt_dir(self._number)
+        await asyncio.to_thread(write_warning, folder, why, deadline)
 
     async def _warn_soon(self) -> None:
         times = await self._known_times()
@@ -208,6 +216,7 @@ class Supervisor:
 
     def _on_term(self, number: signal.Signals) -> None:
         self._terminated = number
+        self._spawn(self._write_warning(number.name, self._times.deadline(time.time())))
         if self._attempt is not None:
             self._terminate(self._attempt, number)
         self._post(Terminated(self._times.deadline(time.time())))
@@ -353,6 +362,7 @@ class Supervisor:
 
     async def _tell_stop(self, action: TellStop) -> None:
         self._note("warned", why=action.why, deadline=action.deadline)
+        self._spawn(self._write_warning(action.why, action.deadline))
         if self._watching:
             self._watching.tell_stop(action.why, action.deadline)
         if action.relay and self._aftermath.warned_by:
