@@ -25,6 +25,8 @@ PROGRAM_PATH = "/etc/slurm/slurmkit-health.sh"
 SCHEDULER_WORDS = ("nohold_on_prolog_fail",)
 
 _FOLDED_FROM = 100
+# Its nodes are one machine and have /run alone for themselves.
+_STATE_DIR_OF_A_SANDBOX = "/run/slurmkit/health"
 
 
 class CheckSettings(Section):
@@ -128,7 +130,7 @@ def health_json(site: "Site") -> str:
             common[name] = value
     if health.checks:
         common["checks"] = _checks(health.checks)
-    value = {
+    whole: dict[str, Any] = {
         "format": "slurmkit-health",
         "version": 1,
         "common": common,
@@ -144,7 +146,9 @@ def health_json(site: "Site") -> str:
         # Slurm ends the program after 60 s; a short interval wants short checks.
         "within_s": float(min(45, max(5, health.interval_s))),
     }
-    return json.dumps(value, indent=2) + "\n"
+    if not site.slurm.confine:
+        whole["state_dir"] = _STATE_DIR_OF_A_SANDBOX
+    return json.dumps(whole, indent=2) + "\n"
 
 
 def _kind(site: "Site", health: Health, name: str) -> dict[str, Any]:
