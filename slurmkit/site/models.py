@@ -10,6 +10,7 @@ from slurmkit.site.fabric import FabricField
 from slurmkit.site.health import Health
 from slurmkit.site.nodes import NodeType, Partition
 from slurmkit.site.switch_models import Switches
+from slurmkit.site.tiers import Account, Billing, Roles, Tier
 from slurmkit.yamlfile.shapes import Form
 from slurmkit.yamlfile.types import Duration, Env, Line, Section, Word
 
@@ -26,14 +27,6 @@ __all__ = [
 ]
 
 LaunchKind = Literal["torch", "mpi", "command"]
-
-
-class Tier(Section):
-    """A class of service: how important a job is and what it may be interrupted by."""
-
-    qos: Word = Field(description="QOS of the tier.")
-    partition: Word | None = Field(None, description="Partition of the tier.")
-    preemptible: bool = Field(False, description="May be requeued for a higher tier.")
 
 
 class Modules(Section):
@@ -91,8 +84,12 @@ class Site(Section):
         default={}, description="Kinds of nodes by a name of your choice."
     )
     tiers: dict[str, Tier] = Field(
-        default={}, description="Classes of service by name, such as production and training."
+        default={},
+        description="Classes of service by name, the most important first: production, training.",
     )
+    accounts: dict[str, Account] = Field(default={}, description="Who pays, by account.")
+    billing: Billing | None = Field(None, description="What an hour costs.")
+    roles: Roles = Field(default_factory=Roles, description="Who may change accounts.")
     default_account: Word | None = Field(None, description="Charged when a job names no account.")
     default_partition: Word | None = Field(None, description="Used when a job names none.")
     default_time: Duration | None = Field(None, description="Time limit of jobs that name none.")

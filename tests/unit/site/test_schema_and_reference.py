@@ -45,8 +45,9 @@ REQUIRED: dict[tuple[str, ...], dict[str, object]] = {
 def test_examples_load(key: str) -> None:
     *sections, last = key.split(".")
     data: object = {**REQUIRED.get(tuple(sections), {}), last: EXAMPLES[key]}
-    for section in reversed(sections):
-        data = {section: data}
+    while sections:
+        section = sections.pop()
+        data = {**REQUIRED.get(tuple(sections), {}), section: data}
     build(Site, read_document(dump(data).encode(), "site.yaml"))
     VALIDATOR.validate(data)
 
