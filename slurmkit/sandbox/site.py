@@ -4,6 +4,8 @@ What must differ on one machine is changed in the site, not in its files: they a
 from it, so that the sandbox reads what the same templates make. Each change is told.
 """
 
+import shlex
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ from slurmkit.yamlfile.writer import dump
 
 # An interface name has 15 letters, two of which say that it is a cable (net/if.h).
 _LONGEST_NAME = 13
+_NODE_ENV = "/etc/slurmkit/node.env"
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class Trial:
         if declared != release:
             changes.insert(0, Change("all files", "release", str(declared), str(release)))
         text = dump(here.model_dump(mode="json", exclude_defaults=True))
+        files[_NODE_ENV] = File(_node_env(layout))
         head = f"# {self.site.name}, as sandbox {layout.name} has it.\n"
         files[str(SYSTEM_PATH)] = File(head + text)
         return files, changes
@@ -257,6 +261,15 @@ def _modules(site: Site, layout: Layout) -> Modules:
 def _has_mpi(layout: Layout, mpi: str) -> bool:
     root = layout.root_dir or Path("/")
     return mpi in ("auto", "none") or any(root.glob(f"usr/lib/*/slurm*/mpi_{mpi}*.so"))
+
+
+def _node_env(layout: Layout) -> str:
+    """Return where prolog and health check find slurmkit and this cluster."""
+    program = Path(sys.executable).with_name("slurmkit")
+    return (
+        f"SLURMKIT_PROGRAM={shlex.quote(str(program))}\n"
+        f"export SLURM_CONF={shlex.quote(str(layout.slurm_conf_path))}\n"
+    )
 
 
 def _needs_absent_plugin(path: str, text: str, layout: Layout) -> bool:
