@@ -1,0 +1,310 @@
+"""Generation: pure, by release, and nothing in it that the release does not know."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from slurmkit.errors import InvalidInputError, Location, UsageError
+from slurmkit.resources import shipped_dir
+from slurmkit.site import folders, generation
+from slurmkit.site.deploy.folder import read_folder
+from slurmkit.site.generate import SUPPORTED, File, Release, generate
+from slurmkit.site.generate.checked import keywords, unknown
+from slurmkit.site.lookup import read_site
+from slurmkit.site.models import Site
+from slurmkit.yamlfile.reader import read_document
+from slurmkit.yamlfile.validate import build
+
+SITES = shipped_dir("site-configs")
+NAMES = ("dgx-h100", "hgx-b300-roce", "sandbox")
+SMALL = """
+name: Small one
+node_types:
+  gpu: {nodes: "n[1-4]", gpus: 8, gpu_type: h100, sockets: 2, cores: 48, threads: 2, memory: 1000G}
+  cpu: {nodes: "c[1-2]", cores: 32, sockets: 2, memory: 256G}
+partitions:
+  gpu: {node_type: gpu, default: true, default_time: 1h, max_time: 2d}
+  cpu: {node_type: cpu}
+"""
+
+
+def _site(text: str = "", base: str = SMALL) -> Site:
+    return build(Site, read_document((base + text).encode(), "site.yaml"))
+
+
+def _shipped(name: str) -> Site:
+    return read_site(SITES / name / "site.yaml").site
+
+
+def _made(site: Site, release: str = "24.11") -> dict[str, File]:
+    return dict(generate(site, Release.parse(release)))
+
+
+def _slurm_conf(site: Site, release: str = "24.11") -> dict[str, str]:
+    text = _made(site, release)["/etc/slurm/slurm.conf"].text
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return {line.partition("=")[0]: line.partition("=")[2] for line in lines}
+
+
+def test_the_shipped_sites_are_these() -> None:
+    assert folders.shipped_sites() == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_committed_files_equal_their_generation(name: str) -> None:
+    done = generation.run(str(SITES / name), check=True)
+    assert done.differences == [], "run slurmkit site generate site-configs/NAME and commit"
+    made = {f"/{path.relative_to(SITES / name / 'files')}" for path in _files(name)}
+    assert made == set(_made(_shipped(name), done.slurm_version))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_site_can_be_installed(name: str) -> None:
+    site = read_folder(SITES / name)
+    assert "/etc/slurmkit/site.yaml" in site.files
+    assert "/etc/munge/munge.key" in site.secrets
+    assert (SITES / name / "README.md").is_file()
+    if "/etc/slurm/slurmdbd.conf" in site.files:  # slurmdbd refuses one that others may read
+        assert site.files["/etc/slurm/slurmdbd.conf"].permission.mode == "0600"
+
+
+@pytest.mark.parametrize("release", SUPPORTED, ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_no_release_is_told_what_it_does_not_know(name: str, release: Release) -> None:
+    files = generate(_shipped(name), release)
+    assert unknown(files, release) == []
+    read = list(keywords("slurm.conf", files["/etc/slurm/slurm.conf"].text))
+    assert len(read) > 50  # the reader reads
+
+
+def test_the_reader_finds_what_is_unknown() -> None:
+    text = "ClusterName=a\nNodeName=n1 CPUs=1 Colour=red\nPrologTimeout=5\n# Nothing=1\n"
+    files = {"/etc/slurm/slurm.conf": File(text), "/etc/other.conf": File("Wrong=1\n")}
+    assert unknown(files, Release.parse("24.11")) == [
+        "/etc/slurm/slurm.conf:2: Slurm 24.11 does not know Colour",
+        "/etc/slurm/slurm.conf:3: Slurm 24.11 does not know PrologTimeout",
+    ]
+
+
+def test_a_line_of_the_sites_own_must_be_known_too() -> None:
+    site = _site('slurm: {lines: ["MetricsType=metrics/openmetrics"]}\n')
+    assert "MetricsType" in _slurm_conf(site, "25.11")
+    with pytest.raises(UsageError, match=r"slurm.conf:\d+: Slurm 22.05 does not know MetricsType"):
+        _made(site, "22.05")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_site_gives_the_same_bytes(name: str) -> None:
+    release = Release.parse("24.11")
+    assert generate(_shipped(name), release) == generate(_shipped(name), release)
+
+
+@pytest.mark.parametrize(
+    ("release", "delay", "timeouts", "job_ids"),
+    [("22.05", False, False, False), ("25.11", True, True, False), ("26.05", True, True, True)],
+)
+def test_differences_between_releases(
+    release: str, delay: bool, timeouts: bool, job_ids: bool
+) -> None:
+    conf = _slurm_conf(_site(), release)
+    assert ("requeue_delay=10" in conf["SchedulerParameters"]) is delay
+    assert ("PrologTimeout" in conf) is timeouts
+    assert ("PrologEpilogTimeout" in conf) is not timeouts
+    cgroup = _made(_site(), release)["/etc/slurm/cgroup.conf"].text
+    assert ("CgroupJobIdPaths=yes" in cgroup) is job_ids
+    assert "CgroupAutomount" not in cgroup
+
+
+@pytest.mark.parametrize(("release", "line"), [("22.05", ""), ("24.11", "CgroupPlugin=disabled")])
+def test_without_cgroups(release: str, line: str) -> None:
+    site = _site("slurm: {confine: false}\n")
+    text = _made(site, release)["/etc/slurm/cgroup.conf"].text
+    assert [part for part in text.splitlines() if not part.startswith("#")] == ([line] * bool(line))
+    assert _slurm_conf(site, release)["ProctrackType"] == "proctrack/linuxproc"
+    assert "Contain" not in _slurm_conf(site, release)["PrologFlags"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "release", "line"),
+    [
+        ("nvidia", "24.11", "AutoDetect=nvidia"),
+        ("nvidia", "23.11", "AutoDetect=nvml"),
+        ("nvml", "26.05", "AutoDetect=nvml"),
+        ("profile", "24.11", "NodeName=n[1-4] Name=gpu Type=h100 File=/dev/nvidia[0-7]"),
+        ("off", "24.11", "NodeName=n[1-4] Name=gpu Type=h100 Count=8"),
+    ],
+)
+def test_gpus_are_found_as_asked_for(wanted: str, release: str, line: str) -> None:
+    files = _made(_site(f"slurm: {{gpu_detection: {wanted}}}\n"), release)
+    assert line in files["/etc/slurm/gres.conf"].text.splitlines()
+
+
+def test_a_profile_brings_sockets_and_the_cores_near_each_gpu() -> None:
+    files = _made(_shipped("dgx-h100"))
+    assert "Sockets=2 CoresPerSocket=56 ThreadsPerCore=2" in files["/etc/slurm/slurm.conf"].text
+    assert "File=/dev/nvidia[4-7] Cores=56-111" in files["/etc/slurm/gres.conf"].text
+    nccl = files["/etc/slurmkit/nccl/dgx.xml"].text
+    assert nccl.count("<gpu ") == 8
+
+
+@pytest.mark.parametrize(
+    ("release", "file"),
+    [("22.05", "topology.conf"), ("24.11", "topology.conf"), ("25.11", "topology.yaml")],
+)
+def test_switches_become_the_file_that_the_release_reads(release: str, file: str) -> None:
+    files = _made(_shipped("dgx-h100"), release)
+    assert [path for path in files if "/topology." in path] == [f"/etc/slurm/{file}"]
+    plugin = "TopologyPlugin=topology/tree" in files["/etc/slurm/slurm.conf"].text
+    assert plugin is (file == "topology.conf")
+
+
+def test_shares_of_a_node_are_the_default_of_its_partition() -> None:
+    text = _made(_site())["/etc/slurm/slurm.conf"].text
+    assert (
+        "PartitionName=gpu Nodes=n[1-4] Default=YES DefaultTime=01:00:00 MaxTime=2-00:00:00" in text
+    )
+    assert "DefCpuPerGPU=24 DefMemPerGPU=128000 State=UP" in text
+    assert "PartitionName=cpu Nodes=c[1-2] MaxTime=UNLIMITED DefMemPerCPU=4096 State=UP" in text
+
+
+def test_own_lines_replace_ours_and_their_reason() -> None:
+    site = _site('slurm: {lines: ["KillWait=5", "DownNodes=n1 State=DOWN"]}\n')
+    text = _made(site)["/etc/slurm/slurm.conf"].text
+    assert re.findall(r"^KillWait=.*$", text, re.MULTILINE) == ["KillWait=5"]
+    assert "Between TERM and KILL" not in text
+    assert text.rstrip().endswith("DownNodes=n1 State=DOWN")
+
+
+def test_own_words_of_the_scheduler_replace_ours() -> None:
+    site = _site("slurm: {scheduler: [bf_window=60, defer]}\n")
+    words = _slurm_conf(site)["SchedulerParameters"].split(",")
+    assert "bf_window=60" in words
+    assert "defer" in words
+    assert sum(word.startswith("bf_window") for word in words) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\n", "names no nodes"),
+        ("node_types: {a: {nodes: n1, cores: 4}}\n", "node_types.a.memory is missing"),
+        ("node_types: {a: {nodes: n1, memory: 4G}}\n", "node_types.a.cores is missing"),
+        (
+            "node_types: {a: {nodes: n1, memory: 4G, cores: 4, cpus: 8}}\n",
+            "node_types.a.cpus is 8, and 1 sockets with 4 cores of 1 threads have 4",
+        ),
+        (
+            "node_types: {a: {nodes: n1, memory: 4G, topology: dgx-h100, gpus: 9}}\n",
+            "node_types.a.gpus is 9, and a dgx-h100 has 8 GPUs",
+        ),
+        (
+            "node_types: {a: {nodes: n1, memory: 4G, cores: 4}, b: {}}\n"
+            "partitions: {p: {node_type: b}}\n",
+            "node_types.b.nodes is missing",
+        ),
+    ],
+)
+def test_says_what_is_missing(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        _made(_site(text, base=""))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scripts_are_shell(name: str) -> None:
+    scripts = [path for path in _files(name) if path.read_bytes().startswith(b"#!")]
+    assert scripts
+    for path in scripts:
+        assert path.stat().st_mode & 0o111, path
+        done = subprocess.run(
+            ["bash", "-n", path], capture_output=True, text=True, timeout=20, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        if shutil.which("shellcheck"):
+            done = subprocess.run(
+                ["shellcheck", path], capture_output=True, text=True, timeout=60, check=False
+            )
+            assert done.returncode == 0, done.stdout
+
+
+def test_values_reach_the_task_prolog_as_they_are() -> None:
+    site = _site('env: {GREETING: "it\'s $HOME; rm"}\n')
+    script = _made(site)["/etc/slurm/task-prolog.sh"].text
+    done = subprocess.run(
+        ["sh", "-c", script], capture_output=True, text=True, timeout=10, check=False
+    )
+    assert done.stdout == "export GREETING=it's $HOME; rm\n"
+    done = subprocess.run(
+        ["sh", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+        env={"GREETING": ""},
+    )
+    assert done.stdout == ""  # what a job has set stays, also when it is empty
+
+
+def test_the_policy_is_lua_that_the_checker_takes() -> None:
+    lua = next((path for name in ("lua", "lua5.4", "lua5.1") if (path := shutil.which(name))), None)
+    if lua is None:
+        pytest.skip("there is no lua")
+    checker = shipped_dir("plugins") / "lua/check_policy.lua"
+    for name in NAMES:
+        policy = SITES / name / "files/etc/slurm/slurmkit_policy.lua"
+        done = subprocess.run(
+            [lua, checker, policy], capture_output=True, text=True, timeout=20, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_site_folder_can_be_made_of_a_shipped_one(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    done = generation.run("dgx-h100", output=folder, version="26.05")
+    assert done.written
+    assert done.slurm_version == "26.05"
+    assert (folder / "files/etc/slurm/topology.yaml").is_file()
+    assert generation.run(str(folder), version="26.05").differences == []
+    changed = generation.run(str(folder), version="22.05").differences
+    assert ("/etc/slurm/topology.yaml", "stale") in [(item.path, item.kind) for item in changed]
+    assert not (folder / "files/etc/slurm/topology.yaml").exists()
+    with pytest.raises(UsageError, match="exists"):
+        generation.run("dgx-h100", output=folder)
+
+
+def test_an_edit_by_hand_is_not_lost(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    generation.run("sandbox", output=folder)
+    conf = folder / "files/etc/slurm/slurm.conf"
+    conf.write_text(conf.read_text() + "KillWait=1\n")
+    own = folder / "files/etc/motd"
+    own.write_text("hello\n")
+    with pytest.raises(UsageError, match=r"edited by hand since .*: /etc/slurm/slurm.conf"):
+        generation.run(str(folder))
+    found = generation.run(str(folder), check=True).differences
+    assert [(item.path, item.kind) for item in found] == [("/etc/slurm/slurm.conf", "edited")]
+    generation.run(str(folder), force=True)
+    assert "KillWait=1" not in conf.read_text()
+    assert own.read_text() == "hello\n"  # what nobody generated is nobody's but its author's
+
+
+def test_a_shipped_site_is_not_written_to() -> None:
+    with pytest.raises(UsageError, match="shipped site"):
+        generation.run("dgx-h100")
+
+
+def test_old_releases_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"older than 22\.05"):
+        generation.run("dgx-h100", version="21.08", check=True)
+
+
+def _files(name: str) -> list[Path]:
+    return [path for path in (SITES / name / "files").rglob("*") if path.is_file()]
+
+
+def test_release_texts_are_checked_where_they_are_written() -> None:
+    with pytest.raises(InvalidInputError, match=r"slurm.version") as caught:
+        _site("slurm: {version: newest}\n")
+    assert caught.value.problems[0].where == Location("site.yaml", 9, 18)
