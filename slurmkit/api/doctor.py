@@ -1,11 +1,10 @@
 """Examine this host, the nodes of a job, or hosts by SSH: what ``slurmkit doctor`` does."""
 
-import contextlib
 import os
 import secrets
-import shutil
+import shlex
+import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,6 +26,8 @@ from slurmkit.site.lookup import FoundSite, find_site
 _SRUN_DELAY_S = 0.3
 _SSH_DELAY_S = 1.0
 _CLEAN_S = 5.0
+# Of the deadline: until srun or SSH have started the hosts' own part, and it has ended.
+_START_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ def doctor(where: Where | None = None, what: What | None = None) -> DoctorReport
     where, what = where or Where(), what or What()
     links = _links(what.only)
     found = find_site(what.site)
+    within_s = max(5.0, what.deadline_s - _START_S)
     request = Request(
         token=secrets.token_hex(6),
         only=what.only,
@@ -92,7 +94,8 @@ def doctor(where: Where | None = None, what: What | None = None) -> DoctorReport
         shared_dir=_shared(found, what.shared_dir),
         ssh=("ssh", "-oBatchMode=yes", "-oConnectTimeout=5") if what.ssh else (),
         root=what.root,
-        within_s=max(5.0, what.deadline_s - 10.0),
+        wait_s=min(15.0, within_s / 2),
+        within_s=within_s,
     )
     try:
         reports, silent = _ask(where, request, os.environ, what.deadline_s)
@@ -209,8 +212,6 @@ def _by_ssh(
 
 def _ssh_line(request: Request) -> str:
     """Return the line for a login shell, which tells each host its name by what SSH was told."""
-    import shlex  # noqa: PLC0415
-
     path = shlex.quote(os.environ.get("PATH", os.defpath))
     return f"PATH={path}:$PATH exec {shlex.join(_command(request))}"
 
@@ -265,12 +266,15 @@ def _clean(request: Request) -> None:
     """Remove what the hosts wrote, without waiting for a file server that hangs."""
     if not request.shared_dir:
         return
-    folder = Path(request.shared_dir, f"{PREFIX}{request.token}")
-    worker = threading.Thread(target=_remove, args=(folder,), daemon=True)
-    worker.start()
-    worker.join(_CLEAN_S)
-
-
-def _remove(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        shutil.rmtree(folder)
+    # A process of its own: a thread that hangs in the kernel would not let this one end.
+    remover = subprocess.Popen(
+        ["rm", "-rf", str(Path(request.shared_dir, f"{PREFIX}{request.token}"))],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        remover.wait(_CLEAN_S)
+    except subprocess.TimeoutExpired:
+        remover.returncode = 0  # it is left behind on purpose; Popen shall not warn about it

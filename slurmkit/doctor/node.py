@@ -100,7 +100,7 @@ def examine(request: Request, environ: Mapping[str, str]) -> HostReport:
         wait_s=request.wait_s,
     )
     links = links_of(request.only)
-    checks = [link.check(place) for link in links]
+    checks = [link.check(place, request.within_s) for link in links]
     found = run_checks(checks, Node(root=place.root), within_s=request.within_s)
     answers = {
         link.id: unpack(verdict.verdict, verdict.detail)

@@ -155,6 +155,7 @@ def _write_nic(nic: Nic, folder: Path, root: Path) -> None:
         (folder / "net" / netdev).mkdir(parents=True)
     place = folder / "infiniband" / nic.name
     place.mkdir(parents=True)
+    (place / "device").symlink_to("../..")
     if nic.board_id:
         _put(place / "board_id", nic.board_id)
     for port in nic.ports:

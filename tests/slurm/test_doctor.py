@@ -1,0 +1,327 @@
+"""slurmkit doctor finds faults that are planted on real nodes, and none where there are none."""
+
+import json
+import os
+import runpy
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slurmkit.sandbox import Sandbox, SandboxUnavailableError
+
+pytestmark = pytest.mark.slurm
+
+_HERE = Path(__file__).parent
+_PARTS = runpy.run_path(str(_HERE / "roce_nodes.py"))
+RoceNodes = _PARTS["RoceNodes"]
+ODD: str = _PARTS["ODD"]
+pci_config = _PARTS["pci_config"]
+driver = _PARTS["driver"]
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Three nodes that look like GPU nodes on a RoCE fabric, with sshd."""
+    if os.geteuid() != 0:
+        pytest.skip("a sandbox cluster needs root")
+    folder = tmp_path_factory.mktemp("doctor")
+    folder.chmod(0o755)
+    try:
+        cluster = Sandbox.up(
+            f"test-doctor-{os.getpid()}",
+            nodes=3,
+            profile="dgx-h100",
+            scale=True,
+            gpus=2,
+            sshd=True,
+            share=[folder],
+            slurm_conf=[_PARTS["task_prolog"](folder)],
+        )
+    except SandboxUnavailableError as error:
+        pytest.skip(f"no sandbox cluster on this machine: {error.message}")
+    try:
+        yield RoceNodes(cluster, folder)
+    finally:
+        cluster.down()
+
+
+def wrong(report: dict[str, Any]) -> dict[str, str]:
+    """Return the links that warn or fail, with all that is said of them."""
+    found = {}
+    for link in report["links"]:
+        if link["verdict"] in ("warn", "fail"):
+            said = [difference["text"] for difference in link["differences"]]
+            bad = [a for a in link["hosts"] if a["verdict"] in ("warn", "fail")]
+            said += [f"{answer['host']}: {answer['detail']}" for answer in bad]
+            found[link["link"]] = "; ".join(said)
+            assert link["todo"], link
+    return found
+
+
+def test_a_healthy_cluster_has_no_faults(nodes: Any) -> None:
+    report = nodes.examine()
+    found = wrong(report)
+    if not nodes.may_lock_memory:
+        # A container's root may not raise its own limit, and doctor is right to say so.
+        assert "RDMA cannot register its buffers" in found.pop("memlock")
+    assert found == {}
+    assert report["hosts"] == list(nodes.cluster.nodes)
+    seen = {link["link"] for link in report["links"] if link["verdict"] == "pass"}
+    # What this cluster cannot show is only what it has no program for.
+    assert {link["link"] for link in report["links"]} - seen <= {"ucx", "ssh", "memlock"}
+    assert list(nodes.scratch.iterdir()) == []
+
+
+Fault = Callable[[Any], AbstractContextManager[None]]
+
+
+def _sysfs(path: str, text: str) -> Fault:
+    return lambda nodes: nodes.file(nodes.hca(ODD) / path, text)
+
+
+def _do(fault: str, mend: str) -> Fault:
+    return lambda nodes: nodes.commands(fault.format(nodes=nodes), mend.format(nodes=nodes))
+
+
+def _instead(path: str, text: str) -> Fault:
+    return lambda nodes: nodes.instead(path, text)
+
+
+def _wrong_hosts(nodes: Any) -> AbstractContextManager[None]:
+    text = nodes.on(ODD, "cat /etc/hosts")
+    moved = text.replace(nodes.cluster.layout.address("node3"), "10.255.255.3")
+    assert moved != text
+    return nodes.instead("/etc/hosts", moved)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _wrong_time(nodes: Any) -> Iterator[None]:
+    path = nodes.folder / f"faketime.{ODD}"
+    path.write_text("+95s\n")
+    try:
+        yield
+    finally:
+        path.unlink()
+
+
+@contextmanager
+def _no_gid(nodes: Any) -> Iterator[None]:
+    gid = nodes.hca(ODD) / "ports/1/gids/3"
+    with nodes.file(gid, "0000:0000:0000:0000:0000:0000:0000:0000\n"):
+        yield
+
+
+@contextmanager
+def _qos(nodes: Any, **changed: Any) -> Iterator[None]:
+    nodes.set_qos(ODD, "roce0", **changed)
+    try:
+        yield
+    finally:
+        nodes.set_qos(ODD, "roce0")
+
+
+@contextmanager
+def _acs(nodes: Any) -> Iterator[None]:
+    bridges = [
+        pci / "config"
+        for pci in sorted((nodes.hw / ODD / "sys/bus/pci/devices").iterdir())
+        if (pci / "config").exists()
+    ]
+    for path in bridges:
+        path.write_bytes(pci_config(acs=0x1D))
+    try:
+        yield
+    finally:
+        for path in bridges:
+            path.write_bytes(pci_config(acs=0))
+
+
+def _ecn(nodes: Any) -> AbstractContextManager[None]:
+    path = nodes.hca(ODD).resolve().parents[1] / "net/roce0/ecn/roce_np/enable/3"
+    return nodes.file(path, "0\n")  # type: ignore[no-any-return]
+
+
+def _driver(nodes: Any) -> AbstractContextManager[None]:
+    path = nodes.hw / ODD / "proc/driver/nvidia/version"
+    return nodes.file(path, driver("575.57.08"))  # type: ignore[no-any-return]
+
+
+def _no_gpudirect(nodes: Any) -> AbstractContextManager[None]:
+    """The proprietary module, which has no dma-buf, and no nvidia-peermem beside it."""
+    path = nodes.hw / ODD / "proc/driver/nvidia/version"
+    return nodes.file(path, driver("580.65.06", "Kernel Module"))  # type: ignore[no-any-return]
+
+
+def _hugepages(nodes: Any) -> AbstractContextManager[None]:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    total_kib = next(int(line.split()[1]) for line in lines if line.startswith("MemTotal"))
+    pages = total_kib // 2048 // 2
+    changed = [
+        f"{name}: {pages}"
+        if (name := line.partition(":")[0]) in ("HugePages_Total", "HugePages_Free")
+        else line
+        for line in lines
+    ]
+    return nodes.instead("/proc/meminfo", "\n".join(changed) + "\n")  # type: ignore[no-any-return]
+
+
+#: Fault -> (how it is planted, the link that finds it, words of what it says).
+FAULTS: dict[str, tuple[Fault, str, tuple[str, ...]]] = {
+    "mtu": (
+        _do("ip link set roce0 mtu 1500", "ip link set roce0 mtu 9000"),
+        "mtu",
+        (f"{ODD}: MTU of roce0 1500, the other 2: 9000", "roce0 has 1500, not 9000"),
+    ),
+    "mtu-of-the-way": (
+        _do("ip link set eth0 mtu 1400", "ip link set eth0 mtu 1500"),
+        "mtu",
+        (f"{ODD}: MTU of eth0 1400, the other 2: 1500",),
+    ),
+    "link-off": (
+        _do("ip link set roce0 down", "ip link set roce0 up"),
+        "link",
+        ("roce0 is switched off",),
+    ),
+    "no-carrier": (
+        _do("ip link set peer4 down", "ip link set peer4 up"),
+        "link",
+        ("roce4 has no link",),
+    ),
+    "port-down": (_sysfs("ports/1/state", "1: DOWN\n"), "ports", ("is DOWN",)),
+    "rate": (
+        _sysfs("ports/1/rate", "200 Gb/sec (2X NDR)\n"),
+        "ports",
+        ("runs at 200 of 400 Gb/s",),
+    ),
+    "gid-missing": (_no_gid, "gids", ("no RoCE v2 GID", "10.99.0.0/16")),
+    "pfc-off": (
+        lambda nodes: _qos(nodes, pfc="0 0 0 0 0 0 0 0"),
+        "pfc",
+        (f"{ODD}: PFC of roce0 none", "priority 3 alone should be lossless: roce0 has none"),
+    ),
+    "dscp-untrusted": (
+        lambda nodes: _qos(nodes, trust="pcp"),
+        "dscp",
+        ("trusts pcp, not dscp",),
+    ),
+    "dscp-mapped-elsewhere": (
+        lambda nodes: _qos(nodes, prio=4),
+        "dscp",
+        ("maps DSCP 26 to priority 4",),
+    ),
+    "ecn-off": (_ecn, "ecn", ("notification (roce_np) is off for priority 3",)),
+    "name": (
+        _wrong_hosts,
+        "names",
+        (f"{ODD}: address of node3 10.255.255.3, the other 2:",),
+    ),
+    "clock": (_wrong_time, "clock", (f"{ODD}: 9", "ahead of")),
+    "driver": (_driver, "driver", (f"{ODD}: NVIDIA driver 575.57.08, the other 2: 580.65.06",)),
+    "mpi": (
+        _instead("/usr/bin/mpirun", "#!/bin/sh\necho 'mpirun (Open MPI) 5.0.7'\n"),
+        "mpi",
+        (f"{ODD}: MPI Open MPI 5.0.7, the other 2: Open MPI 4.",),
+    ),
+    "kernel": (
+        _instead("/proc/sys/kernel/osrelease", "6.1.0-old\n"),
+        "kernel",
+        (f"{ODD}: kernel 6.1.0-old",),
+    ),
+    "acs": (_acs, "acs", ("ACS redirects at",)),
+    "peermem": (_no_gpudirect, "gpudirect", (f"{ODD}: GPUDirect RDMA none", "nvidia-peermem")),
+    "hugepages": (_hugepages, "hugepages", ("of them unused",)),
+    "shm": (
+        _do("mount -t tmpfs -o size=32m shm /dev/shm", "umount /dev/shm"),
+        "shm",
+        (f"{ODD}: 0.0 GiB",),
+    ),
+    "read-only": (
+        _do(
+            "mount --bind {nodes.scratch} {nodes.scratch}; "
+            "mount -o remount,ro,bind {nodes.scratch}",
+            "umount {nodes.scratch}",
+        ),
+        "shared",
+        (f"{ODD}:", "Read-only file system"),
+    ),
+    "not-shared": (
+        _do("mount -t tmpfs own {nodes.scratch}", "umount {nodes.scratch}"),
+        "shared",
+        (f"{ODD}: does not see the file of node", f"node1: does not see the file of {ODD}"),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_found(nodes: Any, fault: str) -> None:
+    plant, link, words = FAULTS[fault]
+    with plant(nodes):
+        report = nodes.examine("--only", link, *(["--deadline", "14"] if link == "shared" else []))
+    found = wrong(report)
+    assert link in found, report
+    for word in words:
+        assert word in found[link]
+
+
+@pytest.mark.parametrize(
+    ("limit", "link", "words"),
+    [("-l 64", "memlock", "64 KiB"), ("-n 1024", "limits", "1024 open files")],
+)
+def test_limits_that_the_job_has(nodes: Any, limit: str, link: str, words: str) -> None:
+    report = nodes.examine("--only", link, prefix=f"ulimit {limit};")
+    assert words in wrong(report)[link]
+
+
+def test_a_folder_that_hangs_hangs_nothing(nodes: Any) -> None:
+    disk = nodes.cluster.make_disk("dead", slow=True)
+    disk.slow(stuck=True)
+    try:
+        dead = nodes.cluster.shared_dir / "dead"
+        report = nodes.examine(
+            *("--shared", str(dead), "--deadline", "14", "--only", "shared", "--only", "os")
+        )
+    finally:
+        disk.slow()
+    assert wrong(report) == {
+        "shared": "node1: did not answer within 5 s; node2: did not answer within 5 s; "
+        "node3: did not answer within 5 s"
+    }
+
+
+def test_hosts_by_ssh_and_one_that_refuses(nodes: Any) -> None:
+    hosts = str(nodes.cluster.hosts_yaml)
+    asked = ("--hosts", hosts, "--only", "ssh", "--only", "names")
+    report = nodes.examine(*asked, nodes=False)
+    assert (wrong(report), report["hosts"]) == ({}, list(nodes.cluster.nodes))
+    nodes.on(ODD, "kill $(cat /run/sshd.pid)")
+    try:
+        report = nodes.examine(*asked, nodes=False)
+    finally:
+        folder = nodes.cluster.layout.state_dir / "ssh"
+        nodes.on(ODD, f"/usr/sbin/sshd -f {folder}/sshd_config -h {folder}/host-{ODD}")
+    assert [silent["host"] for silent in report["silent"]] == [ODD]
+    assert "refused" in report["silent"][0]["why"]
+    assert "node1: node2" in wrong(report)["ssh"]
+    assert report["verdict"] == "fail"
+
+
+def test_inside_an_allocation_all_of_its_nodes_are_examined(nodes: Any) -> None:
+    words = f"{_PARTS['SLURMKIT']} doctor --json --only kernel --only clock"
+    done = nodes.cluster.exec(
+        "login", ["salloc", "-N2", "-n2", "bash", "-c", words], env=nodes.env(), timeout=60
+    )
+    report = json.loads(done.stdout)
+    assert len(report["hosts"]) == 2
+    assert wrong(report) == {}
+
+
+def test_people_see_what_differs_and_what_to_do(nodes: Any) -> None:
+    words = [str(_PARTS["SLURMKIT"]), "doctor", "--nodes", "3", "--only", "mtu"]
+    with FAULTS["mtu-of-the-way"][0](nodes):
+        done = nodes.cluster.exec("login", words, env=nodes.env(), timeout=60)
+    assert done.returncode == 1
+    assert f"{ODD}: MTU of eth0 1400, the other 2: 1500" in done.stdout
+    assert "ip link set IF mtu" in done.stdout
