@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from slurmkit.site import elastic, health, switches
+from slurmkit.site import elastic, health, switches, tiers
 from slurmkit.site.generate.release import Release
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ def owner_lines(site: "Site", release: Release) -> Mapping[str, list[str]]:
     """Return the lines of each part: ``switches``, ``tiers``, ``health``, ``elastic``."""
     return {
         "switches": switches.slurm_conf_lines(site, release),
-        "tiers": [],
+        "tiers": tiers.slurm_conf_lines(site, release),
         "health": health.slurm_conf_lines(site, release),
         "elastic": elastic.slurm_conf_lines(site, release),
     }
