@@ -26,13 +26,22 @@ def policy_files(site: "Site", release: Release, shapes: dict[str, Shape]) -> di
         "slurmkit_policy.lua",
         release,
         cluster=cluster_name(site),
-        tiers=[
-            {"name": name, "settings": _settings(site, tier)} for name, tier in site.tiers.items()
-        ],
+        tiers=_tiers(site),
         gpu_time_limit="default" if _has_default_time(site) else "require",
         gpu_partitions=_gpu_partitions(site, shapes),
     )
     return {**files, f"{ETC}/slurmkit_policy.lua": File(text)}
+
+
+def _tiers(site: "Site") -> list[dict[str, Any]]:
+    """Return the tiers that a job can name: by QOS, or by a partition that only one tier has."""
+    found: list[dict[str, Any]] = []
+    for name, tier in site.tiers.items():
+        settings = _settings(site, tier)
+        taken = {one["settings"].get("partition") for one in found}
+        if "qos" in settings or settings.get("partition") not in {None, *taken}:
+            found.append({"name": name, "settings": settings})
+    return found
 
 
 def _settings(site: "Site", tier: "Tier") -> dict[str, Any]:
@@ -42,15 +51,15 @@ def _settings(site: "Site", tier: "Tier") -> dict[str, Any]:
         found["qos"] = tier.qos
     if tier.partition is not None:
         found["partition"] = tier.partition
-        partition = site.partitions.get(tier.partition)
-        times = {
-            "default_time": (partition.default_time if partition else None) or site.default_time,
-            "max_time": partition.max_time if partition else None,
-        }
-        for key, value in times.items():
-            seconds = None if value is None else parse_duration_s(value)
-            if seconds is not None:
-                found[key] = format_slurm_time(seconds)
+    partition = site.partitions.get(tier.partition or "")
+    times = {
+        "default_time": (partition.default_time if partition else None) or site.default_time,
+        "max_time": tier.limits.max_time or (partition.max_time if partition else None),
+    }
+    for key, value in times.items():
+        seconds = None if value is None else parse_duration_s(value)
+        if seconds is not None:
+            found[key] = format_slurm_time(seconds)
     if tier.preemptible:
         # A job that may be pushed aside comes back by itself.
         found["requeue"] = True

@@ -5,13 +5,19 @@ local policy = {
   tiers = {
     ["production"] = {
       qos = "production",
+      default_time = "04:00:00",
+      max_time = "7-00:00:00",
     },
     ["training"] = {
       qos = "training",
+      default_time = "04:00:00",
+      max_time = "5-00:00:00",
       requeue = true,
     },
     ["experiment"] = {
       qos = "experiment",
+      default_time = "04:00:00",
+      max_time = "12:00:00",
       requeue = true,
     },
   },

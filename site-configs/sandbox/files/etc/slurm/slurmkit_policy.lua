@@ -3,17 +3,6 @@
 local policy = {
   -- A job belongs to the tier whose QOS it names, else to the one whose partition it names.
   tiers = {
-    ["interactive"] = {
-      partition = "debug",
-      default_time = "00:10:00",
-      max_time = "01:00:00",
-    },
-    ["batch"] = {
-      partition = "long",
-      default_time = "01:00:00",
-      max_time = "7-00:00:00",
-      requeue = true,
-    },
   },
   -- GPU jobs without --time are refused, for backfill cannot plan around them.
   gpu_time_limit = "default",
