@@ -44,7 +44,9 @@ class Fault:
             hint: what to do here; the fault's own fix when empty.
             key: the keyword it concerns.
         """
-        return Problem(message, key, where, hint or self.fix, self.code, self.warning)
+        return Problem(
+            message.removeprefix(f"{key}: "), key, where, hint or self.fix, self.code, self.warning
+        )
 
 
 def fault(code: str, what: str, fix: str, *, warning: bool = False, group: str = "") -> Fault:

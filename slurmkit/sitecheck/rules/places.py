@@ -42,7 +42,7 @@ SRUN_PORTS = fault(
 )
 
 _TMP = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/var/run")  # noqa: S108 - looked for, not used
-_HOST = re.compile(r"\s*([^()\s]+)(\([^()]*\))?\s*")
+HOST = re.compile(r"\s*([^()\s]+)(\([^()]*\))?\s*")
 _CLUSTER = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _DEFAULT_PORTS = {"SlurmctldPort": "6817", "SlurmdPort": "6818", "AccountingStoragePort": "6819"}
 
@@ -61,7 +61,7 @@ def identity(cluster: Cluster) -> Problems:
         yield MISSING("slurm.conf has no SlurmctldHost", cluster.start, key="SlurmctldHost")
     seen: dict[str, Pair] = {}
     for pair in hosts:
-        found = _HOST.match(pair.value)
+        found = HOST.match(pair.value)
         name = found[1] if found else pair.value
         if name in seen:
             message = f"{name} stands at line {seen[name].where.line} already"

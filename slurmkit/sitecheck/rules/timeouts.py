@@ -3,7 +3,7 @@
 from functools import partial
 
 from slurmkit.sitecheck import registry
-from slurmkit.sitecheck.config import Cluster
+from slurmkit.sitecheck.config import Cluster, number
 from slurmkit.sitecheck.registry import Problems, rule
 
 fault = partial(registry.fault, group="Timeouts")
@@ -44,6 +44,11 @@ HEALTH = fault(
     "health-check",
     "HealthCheckProgram and HealthCheckInterval are of use together only.",
     "Set both.",
+)
+HEALTH_TIME = fault(
+    "health-check-timeout",
+    "HealthCheckTimeout, 60 by default, is not less than HealthCheckInterval (Slurm 26.05).",
+    "Set HealthCheckTimeout below HealthCheckInterval.",
 )
 BATCH = fault(
     "batch-start-timeout",
@@ -98,6 +103,21 @@ def programs(cluster: Cluster) -> Problems:
     if program and slurm.number("HealthCheckInterval", 0) == 0:
         place = interval or program
         yield HEALTH("HealthCheckProgram, and HealthCheckInterval is 0", place.where)
+    limit = slurm.number("HealthCheckTimeout", 60) or 0
+    if (
+        interval
+        and cluster.release.at_least("26.05")
+        and 0 < (number(interval.value) or 0) <= limit
+    ):
+        place = slurm.pair("HealthCheckTimeout") or interval
+        message = f"HealthCheckTimeout={limit} and HealthCheckInterval={interval.value}"
+        yield HEALTH_TIME(message, place.value_where, key=place.key)
+
+
+@rule
+def durations(cluster: Cluster) -> Problems:
+    """Whether prologs and epilogs get the time that they are given elsewhere."""
+    slurm = cluster.slurm
     batch = slurm.pair("BatchStartTimeout")
     prolog_s = slurm.number("PrologTimeout", slurm.number("PrologEpilogTimeout", 0)) or 0
     if batch and (slurm.number("BatchStartTimeout") or 0) < prolog_s:

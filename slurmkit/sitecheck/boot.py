@@ -1,0 +1,226 @@
+"""Starts a candidate's slurmctld for a moment, in a room that leaves nothing behind, and asks it.
+
+Nothing is written to this machine's disks and no process outlives us: the room is memory, and the
+kernel takes it away with its first process, which dies with us.
+"""
+
+import io
+import ipaddress
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from slurmkit.errors import SlurmkitError
+from slurmkit.sandbox import programs, rootfs
+from slurmkit.sandbox.scripts import PATH
+from slurmkit.site.generate.release import Release
+from slurmkit.sitecheck import boot_script, without_accounts
+from slurmkit.sitecheck.candidate import Candidate, File
+from slurmkit.sitecheck.config import Cluster, number, split_hosts
+from slurmkit.sitecheck.config import hosts as expand_hosts
+from slurmkit.sitecheck.rules.places import HOST
+
+#: Debian releases whose root file systems the sandbox makes, and the Slurm in each.
+SUITES = ("trixie", "forky")
+_TIMEOUT_S = 30.0
+_LISTEN_S = 10.0
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A slurmctld that a candidate can be tried with.
+
+    Attributes:
+        release: of its Slurm.
+        root: ``/``, or a release's root file system.
+        place: where that is, for people.
+    """
+
+    release: Release
+    root: Path
+    place: str
+
+
+@dataclass(frozen=True)
+class Booted:
+    """What became of a candidate in a slurmctld.
+
+    Attributes:
+        engine: what it was tried with.
+        up: whether it listened in the end.
+        log: what slurmctld said, line by line.
+        config: what ``scontrol show config`` prints; empty where it is not up.
+        nodes: the same for nodes, one line each.
+        partitions: the same for partitions.
+        seconds: how long it took.
+        left_out: what was taken out of the files first, and why; empty for nothing.
+    """
+
+    engine: Engine
+    up: bool
+    log: tuple[str, ...]
+    config: str = ""
+    nodes: str = ""
+    partitions: str = ""
+    seconds: float = 0.0
+    left_out: tuple[str, ...] = ()
+
+
+def engines() -> list[Engine]:
+    """Return every slurmctld of this machine: its own, and those of root file systems made."""
+    found = []
+    for root, place in ((Path("/"), "this machine"), *_root_dirs()):
+        release = _release(root)
+        if release is not None:
+            found.append(Engine(release, root, place))
+    return found
+
+
+def _root_dirs() -> Iterator[tuple[Path, str]]:
+    for suite in SUITES:
+        for accounting in (False, True):
+            folder = rootfs.rootfs_dir(suite, accounting=accounting)
+            if (folder / "usr/sbin/slurmctld").exists():
+                yield folder, f"the sandbox's {suite}"
+                break
+
+
+def _release(root: Path) -> Release | None:
+    if not (root / "usr/sbin/slurmctld").exists():
+        return None
+    try:
+        return Release.parse(programs.slurm_version(None if root == Path("/") else root))
+    except (SlurmkitError, OSError):
+        return None
+
+
+def choose(known: list[Engine], wanted: Release) -> Engine | None:
+    """Return the slurmctld of the release, else the nearest newer one, else the nearest older."""
+    same = [engine for engine in known if engine.release.major == wanted.major]
+    newer = sorted((e for e in known if e.release > wanted), key=lambda e: e.release)
+    older = sorted((e for e in known if e.release < wanted), key=lambda e: e.release, reverse=True)
+    return next(iter([*same, *newer, *older]), None)
+
+
+def boot(cluster: Cluster, engine: Engine) -> Booted:
+    """Start a candidate in a slurmctld and return what it says.
+
+    Raises:
+        SlurmkitError: the room cannot be made here.
+    """
+    started = time.monotonic()
+    programs.require_root()
+    programs.require_programs(("setpriv", "unshare", "mount", "ip"))
+    candidate, left_out = without_accounts.rewrite(cluster)
+    room = _room(cluster)
+    own = [_controllers(cluster)[0][1]]
+    script = boot_script.outer_script(
+        engine.root, boot_script.inner_script(room), [ip for ip in own if _is_address(ip)]
+    )
+    try:
+        done = subprocess.run(
+            [*boot_script.outer_command(), script],
+            input=_archive(candidate, _etc_hosts(cluster)),
+            env={"PATH": PATH},
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SlurmkitError(
+            f"slurmctld {engine.release} did not come up within {_TIMEOUT_S:.0f} s",
+            hint="--no-boot checks the files alone",
+        ) from error
+    parts = boot_script.split_parts(done.stdout.decode(errors="replace"))
+    if done.returncode != 0 or "log" not in parts:
+        said = done.stderr.decode(errors="replace").strip()[-2000:]
+        raise SlurmkitError(
+            f"cannot make a room for slurmctld: {said or done.returncode}",
+            hint="it needs root and namespaces; --no-boot checks the files alone",
+        )
+    return Booted(
+        engine,
+        parts.get("end", "").startswith("up"),
+        tuple(parts["log"].splitlines()),
+        parts.get("config", ""),
+        parts.get("nodes", ""),
+        parts.get("partitions", ""),
+        time.monotonic() - started,
+        left_out,
+    )
+
+
+def _room(cluster: Cluster) -> boot_script.Room:
+    slurm = cluster.slurm
+    user = slurm.value("SlurmUser", "root")
+    state = slurm.value("StateSaveLocation", "/var/spool")
+    folders = [(state, user)] if state.startswith("/") else []
+    for name in ("SlurmctldLogFile", "SlurmctldPidFile", "JobCompLoc", "SlurmSchedLogFile"):
+        path = slurm.value(name)
+        if path.startswith("/"):
+            folders.append((str(Path(path).parent), "root" if "Pid" in name else user))
+    info = dict(word.partition("=")[::2] for word, _ in slurm.words("AuthInfo"))
+    return boot_script.Room(
+        hostname=_controllers(cluster)[0][0],
+        users=tuple({user, slurm.value("SlurmdUser", "root")} - {"root"}),
+        folders=tuple(folders),
+        slurm_conf=cluster.slurm.path,
+        port=number(slurm.value("SlurmctldPort", "6817").partition("-")[0], 6817) or 6817,
+        socket=info.get("socket") or "/run/munge/munge.socket.2",
+        wait_s=_LISTEN_S,
+    )
+
+
+def _controllers(cluster: Cluster) -> list[tuple[str, str]]:
+    """Return name and address of every controller; the address is empty where none is given."""
+    slurm = cluster.slurm
+    found = [HOST.match(pair.value) for pair in slurm.settings.get("slurmctldhost", [])]
+    hosts = [(match[1], (match[2] or "").strip("()")) for match in found if match]
+    machine = slurm.value("ControlMachine", "localhost"), slurm.value("ControlAddr")
+    return hosts or [machine]
+
+
+def _etc_hosts(cluster: Cluster) -> str:
+    """Return an address for every name that slurmctld looks up, as a site's DNS has it."""
+    (first, address), *others = _controllers(cluster)
+    names = [first, address]
+    for line in cluster.nodes:
+        for key in ("NodeAddr", "NodeHostname"):
+            names += [name for word in split_hosts(line.value(key)) for name in expand_hosts(word)]
+        names += line.names
+    lines = ["127.0.0.1 localhost"]
+    nowhere = dict.fromkeys(name for pair in others for name in pair)
+    here = [name for name in dict.fromkeys(names) if name not in nowhere]
+    for network, chosen in ((boot_script.NETWORK, here), (boot_script.NOWHERE, [*nowhere])):
+        addresses = ipaddress.IPv4Network(network)
+        for index, name in enumerate(chosen, start=2):
+            if name and name != "localhost" and not _is_address(name):
+                lines.append(f"{addresses[index % addresses.num_addresses]} {name}")
+    return "\n".join(lines) + "\n"
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _archive(candidate: Candidate, etc_hosts: str) -> bytes:
+    """Return the files as a tar archive, all of them root's, and the names of all hosts."""
+    files = {
+        **candidate.files,
+        "/etc/hosts": File(etc_hosts.encode(), ""),
+        "/etc/nsswitch.conf": File(b"passwd: files\ngroup: files\nhosts: files\n", ""),
+    }
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for path, file in files.items():
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.size, entry.mode = len(file.content), file.mode | 0o400
+            archive.addfile(entry, io.BytesIO(file.content))
+    return buffer.getvalue()

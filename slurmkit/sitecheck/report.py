@@ -1,0 +1,133 @@
+"""One check of a site: its files, its scripts, and a slurmctld that reads them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from slurmkit.errors import Problem, UsageError
+from slurmkit.site.generate.release import Release
+from slurmkit.sitecheck import boot, compare, complaints, scripts
+from slurmkit.sitecheck.candidate import Candidate, read_candidate
+from slurmkit.sitecheck.config import Cluster, read_cluster
+from slurmkit.sitecheck.lint import lint_candidate
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is known of a candidate.
+
+    Attributes:
+        site: its folder's name.
+        release: of Slurm, that it was read for.
+        booted: the Slurm that it was started in; empty where it was not.
+        where: where that slurmctld is from.
+        notes: what a person should know about the check itself.
+        problems: all that is wrong, by file and line.
+    """
+
+    site: str
+    release: str
+    booted: str
+    where: str
+    notes: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether it can be installed: there is nothing but warnings."""
+        return all(problem.warning for problem in self.problems)
+
+
+def check_site(folder: Path, version: str = "", *, start: bool = True) -> Report:
+    """Check a site folder, or a folder of .conf files.
+
+    Args:
+        folder: the site.
+        version: release of Slurm; empty for what site.yaml says, else what this machine has.
+        start: whether to start a slurmctld on it.
+
+    Raises:
+        UsageError: it is no site, or the release is unknown.
+        SlurmkitError: slurmctld cannot be started here.
+    """
+    candidate = read_candidate(folder)
+    engines = boot.engines() if start else []
+    release = _release(candidate, version, engines)
+    found = lint_candidate(candidate, release)
+    found += scripts.problems(candidate)
+    cluster = read_cluster(candidate, release)
+    booted = None
+    notes: list[str] = []
+    if start and cluster is not None:
+        booted = _boot(cluster, engines, notes)
+    if cluster is not None and booted is not None:
+        found = _joined(found, _seen(cluster, booted))
+    ordered = sorted(found, key=_place)
+    return Report(
+        candidate.name,
+        str(release),
+        str(booted.engine.release) if booted else "",
+        booted.engine.place if booted else "",
+        tuple(notes),
+        tuple(dict.fromkeys(ordered)),
+    )
+
+
+def _release(candidate: Candidate, version: str, engines: list[boot.Engine]) -> Release:
+    if version:
+        return Release.parse(version)
+    slurm = getattr(candidate.site, "slurm", None)
+    said = getattr(slurm, "version", None)
+    if said:
+        return Release.parse(str(said))
+    known = engines or boot.engines()
+    if known:
+        return known[0].release
+    raise UsageError(
+        "which release of Slurm the site is for is unknown: there is none on this machine",
+        hint="name it: --slurm-version 24.11",
+    )
+
+
+def _boot(cluster: Cluster, engines: list[boot.Engine], notes: list[str]) -> boot.Booted | None:
+    engine = boot.choose(engines, cluster.release)
+    if engine is None:
+        notes.append("no slurmctld on this machine: the files were read, and not tried")
+        return None
+    if engine.release.major != cluster.release.major:
+        have = ", ".join(str(known.release) for known in engines)
+        notes.append(
+            f"there is no slurmctld {cluster.release.major} here (there is {have}): the files were"
+            " read for it, and not tried"
+        )
+        return None
+    booted = boot.boot(cluster, engine)
+    notes += [f"tried without {left}" for left in booted.left_out]
+    return booted
+
+
+def _seen(cluster: Cluster, booted: boot.Booted) -> list[Problem]:
+    found = complaints.problems(
+        cluster, booted.log, up=booted.up, without_accounts=bool(booted.left_out)
+    )
+    if booted.up:
+        found += compare.problems(cluster, booted.config, booted.nodes, booted.partitions)
+    return found
+
+
+def _joined(read: list[Problem], seen: list[Problem]) -> list[Problem]:
+    """Return both, without what slurmctld says of a line that was found wrong already."""
+    places = {(p.where.file, p.where.line) for p in read if p.where}
+    kept = []
+    for problem in seen:
+        where = problem.where
+        known = where is not None and (where.file, where.line) in places
+        # A line of which nothing is said may be the one that a rule has named.
+        unplaced = where is None and any(not p.warning for p in read)
+        if not known and not unplaced:
+            kept.append(problem)
+    return [*read, *kept]
+
+
+def _place(problem: Problem) -> tuple[str, int, int, str]:
+    where = problem.where
+    return (where.file, where.line, where.column, problem.code) if where else ("", 0, 0, "")
