@@ -17,6 +17,7 @@ from slurmkit.cli import (
     recovery,
     runs,
     sandbox,
+    site_check,
     site_files,
     site_init,
     topo,
@@ -67,6 +68,7 @@ for command in (
     app.command()(command)
 app.add_typer(recovery.ckpt, name="ckpt")
 site_init.register(site_files.site_app)
+site_check.register(site_files.site_app)
 app.add_typer(site_files.site_app, name="site")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(bench.app, name="bench")
