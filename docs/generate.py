@@ -18,6 +18,7 @@ _REPORTS = {
     "run": "`run --json`",
     "report": "`report --json`",
     "explain": "`explain --json`",
+    "doctor": "`doctor --json`",
     "bench": "`bench ... --json`, and `bench.json` in its run directory",
     "ckpt-list": "`ckpt list --json`",
     "ckpt-verify": "`ckpt verify --json`",
@@ -205,6 +206,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/job-yaml.md": job_page,
     "reference/site-yaml.md": _call("slurmkit.site.reference:markdown"),
     "reference/json.md": json_page,
+    "reference/fabrics.md": _call("slurmkit.site.fabric_reference:markdown"),
+    "reference/doctor.md": _call("slurmkit.doctor.reference:markdown"),
 }
 #: Parts of pages, between ``<!-- begin NAME ... -->`` and ``<!-- end NAME -->``.
 PARTS: dict[str, Callable[[], str]] = {

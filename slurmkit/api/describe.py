@@ -6,6 +6,7 @@ from slurmkit.api.preparing import run_root_of
 from slurmkit.errors import SlurmUnreachableError
 from slurmkit.site.defaults import found_on
 from slurmkit.site.describe import describe
+from slurmkit.site.fabric import settings
 from slurmkit.site.lookup import find_site
 from slurmkit.slurm import connect
 
@@ -15,7 +16,8 @@ def describe_site(*, site: str | None = None, backend: str = "auto") -> dict[str
 
     Returns:
         ``path`` and ``origin`` of site.yaml; ``keys``, each with its ``value`` and where that is
-        ``from``; ``run_root``, resolved; and what ``slurm`` says of itself.
+        ``from``; ``run_root``, resolved; what ``slurm`` says of itself; and the variables that the
+        ``fabric`` gives to jobs on several nodes, each with its reason and source.
 
     Raises:
         InvalidInputError: site.yaml is wrong.
@@ -39,4 +41,10 @@ def describe_site(*, site: str | None = None, backend: str = "auto") -> dict[str
         }
         if found.path is None:
             found = found_on(limits)
-    return {**describe(found), "run_root": str(run_root_of(found)), "slurm": slurm}
+    fabric = settings(found.site.fabric) if found.site.fabric else []
+    return {
+        **describe(found),
+        "run_root": str(run_root_of(found)),
+        "slurm": slurm,
+        "fabric": [setting._asdict() for setting in fabric],
+    }

@@ -48,6 +48,7 @@ _VALUES = {
     "run": ("slurmkit.api.local", "LocalRun", False),
     "report": ("slurmkit.observe.report", "RunReport", False),
     "explain": ("slurmkit.observe.story", "Story", False),
+    "doctor": ("slurmkit.doctor.report", "DoctorReport", False),
     "bench": ("slurmkit.bench.values", "BenchResult", False),
     "ckpt-list": ("slurmkit.api.checkpoints", "CheckpointList", True),
     "ckpt-prune": ("slurmkit.api.checkpoints", "PrunedCheckpoints", True),

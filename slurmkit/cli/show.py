@@ -157,6 +157,11 @@ def print_site(description: Mapping[str, Any]) -> None:
     ]
     for line in table(["KEY", "VALUE", "FROM"], rows):
         echo(line)
+    if description["fabric"]:
+        echo("\nThe fabric gives jobs on several nodes:")
+        rows = [[item["name"], item["value"], item["reason"]] for item in description["fabric"]]
+        for line in table(["VARIABLE", "VALUE", "WHY"], rows):
+            echo(line)
 
 
 def _plain(value: Any) -> str:

@@ -4,6 +4,7 @@ A preset is a row of tables in :mod:`slurmkit.site.fabric_presets`; here it beco
 of every job, and what ``slurmkit doctor`` expects of NICs and switches.
 """
 
+import re
 from ipaddress import IPv4Network
 from typing import Annotated, Literal, NamedTuple
 
@@ -25,6 +26,23 @@ def _networks(value: str) -> str:
     return value
 
 
+def _index(value: object) -> object:
+    text = str(value) if isinstance(value, int) else value
+    if isinstance(text, str) and not _GID_INDEX.fullmatch(text):
+        raise ValueError("must be auto, off, or an index from 0 to 255")
+    return text
+
+
+# The tables of HCAs have 256 entries.
+_GID_INDEX_PATTERN = r"auto|off|\d|[1-9]\d|1\d\d|2[0-4]\d|25[0-5]"
+_GID_INDEX = re.compile(_GID_INDEX_PATTERN)
+GidIndex = Annotated[
+    str,
+    BeforeValidator(_index),
+    Form("auto, off, or an index such as 3", _GID_INDEX_PATTERN, minimum=0),
+]
+
+
 def _preset_alone(value: object) -> object:
     return {"preset": value} if isinstance(value, str) else value
 
@@ -44,8 +62,8 @@ class Fabric(Section):
         description="IPv4 network of the compute NICs, such as 10.1.0.0/16; several, with commas."
         " Tells their addresses from those of storage and management.",
     )
-    gid_index: Annotated[int, Field(ge=0, le=255)] | Literal["auto", "off"] | None = Field(
-        None,
+    gid_index: GidIndex = Field(
+        "auto",
         description="auto: each node finds the index of its RoCE v2 address; a number is set on"
         " every node; off: left to NCCL and UCX.",
     )
@@ -176,12 +194,11 @@ def _of_keys(fabric: Fabric, preset: Preset) -> list[Setting]:
         found.append(Setting("GLOO_SOCKET_IFNAME", name.lstrip("="), reason, where))
     if not preset.roce:
         return found
-    wanted = "auto" if fabric.gid_index is None else fabric.gid_index
-    if isinstance(wanted, int):
+    if fabric.gid_index.isdigit():
         reason = "the site names the index"
-        found.append(Setting("NCCL_IB_GID_INDEX", str(wanted), reason, where))
-        found.append(Setting("UCX_IB_GID_INDEX", str(wanted), reason, where))
-    elif wanted == "auto":
+        found.append(Setting("NCCL_IB_GID_INDEX", fabric.gid_index, reason, where))
+        found.append(Setting("UCX_IB_GID_INDEX", fabric.gid_index, reason, where))
+    elif fabric.gid_index == "auto":
         reason = "slurmkit exec finds the index on each node; NCCL_IB_GID_INDEX, UCX_IB_GID_INDEX"
         mode = "strict" if fabric.missing_gid == "error" else "auto"
         found.append(Setting("SLURMKIT_GID", mode, reason, where))
