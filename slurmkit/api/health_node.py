@@ -177,8 +177,9 @@ class HealthProgram:
         self._leaving = {job.id: self._leaving.get(job.id, self._now) for job in jobs}
         supervised = _supervised_jobs(Path("/proc"))
         for job in jobs:
-            if job.id in supervised and self._now - self._leaving[job.id] < _OWN_WAY_S:
-                continue
+            in_time = self._now - self._leaving[job.id] < _OWN_WAY_S
+            if job.id in supervised and (in_time or not supervised[job.id]):
+                continue  # its ranks are about to leave, or have left
             if not (job.batch and job.can_requeue):
                 self._note("stays", f"job {job.id} cannot be requeued: {why}")
                 continue
@@ -212,16 +213,22 @@ def _view(record: NodeRecord) -> drains.NodeView:
     return drains.NodeView(record.name, record.flags, record.reason, record.reason_at)
 
 
-def _supervised_jobs(proc: Path) -> set[str]:
-    """Return the jobs that have an agent of slurmkit on this node."""
-    found = set()
+def _supervised_jobs(proc: Path) -> dict[str, bool]:
+    """Return the jobs with an agent of slurmkit on this node, and whether they have ranks here.
+
+    Processes of a job's steps know their step; the batch script and the supervisor do not.
+    """
+    agents, ranks = set(), set()
     for folder in proc.iterdir():
         if not folder.name.isdigit():
             continue
         with contextlib.suppress(OSError):
             words = (folder / "cmdline").read_bytes().split(b"\0")
+            entries = (folder / "environ").read_bytes().split(b"\0")
+            known = dict(entry.split(b"=", 1) for entry in entries if b"=" in entry)
+            job_id = known.get(b"SLURM_JOB_ID", b"").decode()
             if b"agent" in words[:5] and any(b"slurmkit" in word for word in words[:4]):
-                for entry in (folder / "environ").read_bytes().split(b"\0"):
-                    if entry.startswith(b"SLURM_JOB_ID="):
-                        found.add(entry[13:].decode())
-    return found
+                agents.add(job_id)
+            elif b"SLURM_STEP_ID" in known:
+                ranks.add(job_id)
+    return {job_id: job_id in ranks for job_id in agents}

@@ -153,6 +153,12 @@ class Teller:
         why = str(fields.get("why") or "the end of its time")
         return words.sentence(f"The program was told to save and stop because of {why}{left}")
 
+    def _node_unfit(self, record: Record) -> str:
+        host = str(record.fields.get("host", ""))
+        self._trouble(record, "node", host)
+        why = _first_line(record.fields.get("why"))
+        return words.sentence(f"The site's health program wants no job on {host}: {why}")
+
     def _node_lost(self, record: Record) -> str:
         fields = record.fields
         self._trouble(record, "node", str(fields.get("host", "")))
@@ -291,6 +297,7 @@ _TELLERS: dict[str, Callable[[Teller, Record], str]] = {
     "checkpoint_quarantined": Teller._quarantined,
     "warned": Teller._warned,
     "node_lost": Teller._node_lost,
+    "node_unfit": Teller._node_unfit,
     "hang": Teller._hang,
     "task_exited": Teller._task_exited,
     "attempt_ended": Teller._ended,

@@ -13,6 +13,7 @@ from typing import Any
 from slurmkit.errors import SlurmkitError, UsageError
 from slurmkit.supervise import agent_orphan as orphan
 from slurmkit.supervise.agent_child import Child, reap
+from slurmkit.supervise.agent_health import NodeHealth
 from slurmkit.supervise.agent_link import UP, Link
 from slurmkit.supervise.agent_place import socket_path
 from slurmkit.supervise.agent_ranks import AnotherAgentError, RankServer
@@ -85,6 +86,7 @@ class Agent:
         self._link_registered = (-1, 0)
         self._ranks = RankServer(socket, self._send, self._watch, self._unwatch)
         self._orphan = orphan.Orphan(control, now)
+        self._health = NodeHealth()
         self._next_beat = now
         self._last_sent = 0.0
         self._verdicts: list[dict[str, Any]] | None = None
@@ -166,6 +168,8 @@ class Agent:
                 child.expire()
         if self._children:
             reap()
+        if why := self._health.news():
+            self._link.send({"type": "unfit", "why": why})
         self._look_after_supervisor(now)
 
     def _send_steps(self, now: float) -> bool:

@@ -37,6 +37,19 @@ class AgentLost:
 
 
 @dataclass(frozen=True)
+class NodeUnfit:
+    """The site's health program wants the jobs of a node to leave it.
+
+    Attributes:
+        host: the node.
+        why: what it found.
+    """
+
+    host: str
+    why: str
+
+
+@dataclass(frozen=True)
 class TaskUp:
     """A task has started and is about to become the program.
 
@@ -169,6 +182,7 @@ class Hang:
 AgentEvent: TypeAlias = (
     AgentUp
     | AgentLost
+    | NodeUnfit
     | TaskUp
     | TaskGone
     | SessionUp

@@ -4,6 +4,7 @@ from slurmkit.supervise.agent_events import (
     AgentEvent,
     Committed,
     Ending,
+    NodeUnfit,
     Phase,
     Quarantined,
     SaveFailed,
@@ -35,6 +36,8 @@ def _event(host: str, message: Message) -> AgentEvent | None:
             return TaskUp(_number(message.get("rank")), host, int(message["pid"]))
         case "gone":
             return TaskGone(_number(message.get("rank")), host, int(message["pid"]))
+        case "unfit":
+            return NodeUnfit(host, _text(message.get("why")))
         case "session":
             rank, pid = int(message["rank"]), int(message["pid"])
             return SessionUp(rank, host, pid, _number(message.get("restored")))

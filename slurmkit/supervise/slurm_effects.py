@@ -67,10 +67,11 @@ class SlurmEffects:
         """Ask for a node to be drained, where the site lets jobs do so (SLURMKIT_DRAIN=1)."""
         if os.environ.get(DRAIN_VARIABLE) != "1":
             return
+        from slurmkit.health.reason import make_reason  # noqa: PLC0415
         from slurmkit.slurm.control import JobControl  # noqa: PLC0415
 
         try:
-            await asyncio.to_thread(JobControl().drain, host, f"slurmkit: {why}")
+            await asyncio.to_thread(JobControl().drain, host, make_reason(host, why))
         except SlurmError as error:
             self._warn(f"{host} could not be drained: {error.message}")
 

@@ -168,6 +168,12 @@ class Watching:
         self._roll.lost(event.host, reason)
         self._post(NodeLost(event.host, reason))
 
+    def _unfit(self, event: seen.NodeUnfit) -> None:
+        reason = f"the site wants no job on {event.host}: {event.why}"
+        self._note("node_unfit", host=event.host, why=event.why)
+        self._roll.lost(event.host, reason)
+        self._post(NodeLost(event.host, reason))
+
     def _task_up(self, event: seen.TaskUp) -> None:
         self._tasks.up(event.rank, event.host, event.pid)
 
@@ -232,6 +238,7 @@ class Watching:
 _HANDLERS: dict[type, Callable[..., None]] = {
     seen.AgentUp: Watching._up,
     seen.AgentLost: Watching._lost,
+    seen.NodeUnfit: Watching._unfit,
     seen.TaskUp: Watching._task_up,
     seen.TaskGone: Watching._task_gone,
     seen.SessionUp: Watching._session,

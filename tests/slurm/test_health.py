@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +276,61 @@ def test_a_driver_that_hangs_holds_up_no_job(cluster: Cluster) -> None:
     # A node's programs are those of its process namespace; none is left behind by ended runs.
     found = cluster.run("node1", "pgrep", "-fc", str(hung), check=False)
     assert int(found or 0) <= 2
+
+
+# -- jobs with a supervisor ---------------------------------------------------------------
+
+
+def _lab(cluster: Cluster, name: str) -> Any:
+    spec = util.spec_from_file_location("health_lab", ROOT / "tests/faults/lab.py")
+    assert spec
+    assert spec.loader
+    module = util.module_from_spec(spec)
+    sys.modules["health_lab"] = module  # its dataclasses look themselves up
+    spec.loader.exec_module(module)
+    folder = cluster.folder / name
+    folder.mkdir()
+    return module.Lab(cluster.sandbox, folder, 1)
+
+
+def test_a_supervised_job_leaves_a_sick_node_for_its_spare(cluster: Cluster) -> None:
+    cluster.configure(checks={"gpu-xid": {"action": "evict"}})
+    run = _lab(cluster, "spare").plain("plain", "--steps", 100000, "--pace", 0.05)
+    run.until_step(5, rank=1)
+    victim = run.nodes()[1]
+    cluster.plant(victim)
+    started = time.time()
+    run.until_event("node_unfit", host=victim)
+    run.until(lambda: victim not in run.nodes(), 60, "steps on other nodes")
+    print(f"the ranks were at work on the spare after {time.time() - started:.1f} s")
+    assert time.time() - started < 10.0
+    assert run.decisions() == ["spare"]
+    (excluded,) = run.events("node_excluded")
+    assert "gpu-xid" in excluded.fields["reason"]
+    # Slurm has not started the job again: its supervisor has moved it.
+    assert cluster.job(run.job_id)[2] == "0"
+
+
+def test_a_preflight_drains_a_node_where_the_site_lets_jobs_do_so(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURMKIT_DRAIN", "1")  # as a site's profile does for its operators
+    cluster.configure(checks={"gpu-xid": {"action": "note"}}, drains={"pass_after": 50})
+    cluster.plant("node2")
+    run = _lab(cluster, "preflight").plain(
+        "plain",
+        "--steps",
+        100000,
+        "--pace",
+        0.05,
+        resilience="on_node_failure: spare, heartbeat_s: 1, preflight: quick",
+    )
+    run.until_step(2)
+    assert sorted(run.nodes()) == ["node1", "node3"]
+    cluster.until(lambda: "drain" in cluster.node("node2"))
+    reason = cluster.node("node2").partition("|")[2]
+    assert "gpu-xid: Xid 79" in reason
+    assert is_ours("node2", reason)
 
 
 def _failing(cluster: Cluster, node: str) -> list[str]:
