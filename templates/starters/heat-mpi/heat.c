@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EXIT_STOPPED = 75, PATH_SIZE = 4096, DEFAULT_EVERY_S = 30 };
+enum { EXIT_STOPPED = 75, PATH_SIZE = 4096, DEFAULT_EVERY_S = 30, LOOK_EVERY = 10 };
 
 static int rank, size;
 
@@ -124,31 +124,25 @@ static int restore(double *rows, int n)
     return atoi(step + 1); /* the folder is called step-0000000250 */
 }
 
-/* Rank 0 decides, so that all do the same. SLURMKIT_CHECKPOINT_EVERY: 250, 600s or auto. */
-static int time_to_save(int step, double *last)
+/* What to do after a step; rank 0 looks at clock and file now and then, and all do the same. */
+static void look(int step, double *last, int *save_now, int *stop)
 {
-    const char *every = variable("SLURMKIT_CHECKPOINT_EVERY");
-    int number = atoi(every), now = 0;
+    const char *every = variable("SLURMKIT_CHECKPOINT_EVERY"); /* 250, 600s or auto */
+    const char *warning = variable("SLURMKIT_WARNING_FILE");
+    int number = atoi(every), by_steps = number > 0 && strchr(every, 's') == NULL;
+    int told[2] = {0, 0};
 
-    if (number > 0 && strchr(every, 's') == NULL)
-        return step % number == 0;
-    if (rank == 0)
-        now = MPI_Wtime() - *last >= (number > 0 ? number : DEFAULT_EVERY_S);
-    MPI_Bcast(&now, 1, MPI_INT, 0, MPI_COMM_WORLD);
-    if (now)
+    if (step % LOOK_EVERY == 0) {
+        if (rank == 0) {
+            told[0] = !by_steps && MPI_Wtime() - *last >= (number > 0 ? number : DEFAULT_EVERY_S);
+            told[1] = warning[0] != '\0' && access(warning, F_OK) == 0;
+        }
+        MPI_Bcast(told, 2, MPI_INT, 0, MPI_COMM_WORLD);
+    }
+    *save_now = told[0] || told[1] || (by_steps && step % number == 0);
+    *stop = told[1];
+    if (*save_now)
         *last = MPI_Wtime();
-    return now;
-}
-
-static int end_is_near(void)
-{
-    const char *file = variable("SLURMKIT_WARNING_FILE");
-    int warned = 0;
-
-    if (rank == 0)
-        warned = file[0] != '\0' && access(file, F_OK) == 0;
-    MPI_Bcast(&warned, 1, MPI_INT, 0, MPI_COMM_WORLD);
-    return warned;
 }
 
 /* ----- the plate -------------------------------------------------------------------------------- */
@@ -183,8 +177,8 @@ static void advance(const double *old, double *new, int n, int count)
 
 int main(int argc, char **argv)
 {
-    int n = argc > 1 ? atoi(argv[1]) : 512, steps = argc > 2 ? atoi(argv[2]) : 2000;
-    int pause_ms = argc > 3 ? atoi(argv[3]) : 0, count, step;
+    int n = argc > 1 ? atoi(argv[1]) : 256, steps = argc > 2 ? atoi(argv[2]) : 1000;
+    int pause_ms = argc > 3 ? atoi(argv[3]) : 0, count, step, save_now, stop;
     struct timespec pause = {pause_ms / 1000, pause_ms % 1000 * 1000000L};
     double *plate, *next, *swap, last_save;
 
@@ -218,13 +212,13 @@ int main(int argc, char **argv)
         step++;
         if (pause_ms > 0)
             nanosleep(&pause, NULL);
-        if (end_is_near()) {
+        look(step, &last_save, &save_now, &stop);
+        if (save_now || step == steps)
             save(step, plate + n, n);
+        if (stop && step < steps) {
             MPI_Finalize();
             return EXIT_STOPPED;
         }
-        if (time_to_save(step, &last_save) || step == steps)
-            save(step, plate + n, n);
     }
     if (!transfer(".", plate + n, n, 1))
         fail("cannot write", "plate.bin");
