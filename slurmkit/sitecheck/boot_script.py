@@ -120,18 +120,30 @@ def inner_script(room: Room) -> str:
             f"echo {_q(MARK)}log",
             f"slurmctld -D -f {conf} </dev/null 2>&1 &",
             "ctld=$!",
-            f"n=0; until {listening}; do",
-            f"  n=$((n+1)); if [ $n -gt {rounds} ] || ! kill -0 $ctld 2>/dev/null; then",
-            "    kill $ctld 2>/dev/null; wait $ctld 2>/dev/null",
-            f"    echo {_q(MARK)}end $?; exit 0; fi",
-            "  sleep 0.02",
-            "done",
+            *_until(listening, rounds),
+            # In the background, because it goes on asking a slurmctld that has ended meanwhile.
+            "(",
             *(f"scontrol -o show {part} >/run/check/{part} 2>&1 </dev/null" for part in PARTS),
+            ": >/run/check/asked",
+            ") &",
+            *_until("[ -e /run/check/asked ]", rounds),
             # All that slurmctld has to say of its files, it has said by now.
             *(f"echo {_q(MARK)}{part}; cat /run/check/{part}" for part in PARTS),
             f"echo {_q(MARK)}end up",
         ]
     )
+
+
+def _until(condition: str, rounds: int) -> list[str]:
+    """Return what waits for a condition, and leaves where slurmctld ends before."""
+    return [
+        f"n=0; until {condition}; do",
+        f"  n=$((n+1)); if [ $n -gt {rounds} ] || ! kill -0 $ctld 2>/dev/null; then",
+        "    kill $ctld 2>/dev/null; wait $ctld 2>/dev/null",
+        f"    echo {_q(MARK)}end $?; exit 0; fi",
+        "  sleep 0.02",
+        "done",
+    ]
 
 
 def _folder(folder: str, user: str) -> str:

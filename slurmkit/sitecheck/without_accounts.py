@@ -21,10 +21,16 @@ _TYPE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _QOS = re.compile(r"(?<=\s)(?:QOS|AllowQOS|DenyQOS)=\S+", re.IGNORECASE)
+#: GRES weigh something only where they are counted, which takes slurmdbd.
+_WEIGHTS = re.compile(
+    r"((?:TRESBillingWeights|PriorityWeightTRES)[ \t]*=[ \t]*)(\"?)([^\s\"]+)\2", re.IGNORECASE
+)
 _PARTITION = re.compile(r"^[ \t]*PartitionName[ \t]*=.*$", re.IGNORECASE | re.MULTILINE)
 
 #: Settings that a comparison must not expect to find.
-CHANGED = frozenset(name.lower() for name in _DROPPED) | {"accountingstoragetype"}
+CHANGED = frozenset(name.lower() for name in _DROPPED) | {
+    *("accountingstoragetype", "priorityweighttres")
+}
 
 
 def rewrite(cluster: Cluster) -> tuple[Candidate, tuple[str, ...]]:
@@ -38,6 +44,12 @@ def rewrite(cluster: Cluster) -> tuple[Candidate, tuple[str, ...]]:
             continue
         text = _TYPE.sub(r"\1accounting_storage/none", file.text)
         text = _PARTITION.sub(lambda line: _QOS.sub("", line[0]), _LINE.sub("#", text))
+        text = _WEIGHTS.sub(_without_gres, text)
         files[path] = replace(file, content=text.encode())
-    left = "accounting: without slurmdbd, AccountingStorage* and the QOS of partitions"
+    left = "slurmdbd: no AccountingStorage*, QOS of partitions, weights of GRES"
     return replace(cluster.candidate, files=files), (left,)
+
+
+def _without_gres(match: re.Match[str]) -> str:
+    kept = [word for word in match[3].split(",") if not word.lower().startswith("gres/")]
+    return f"{match[1]}{','.join(kept) or 'cpu=1'}"

@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from slurmkit.sitecheck import registry
-from slurmkit.sitecheck.config import Cluster
+from slurmkit.sitecheck import registry, words
+from slurmkit.sitecheck.config import Cluster, words_of
 from slurmkit.sitecheck.registry import Problems, rule
 
 fault = partial(registry.fault, group="Accounting")
@@ -35,6 +35,16 @@ QOS = fault(
     "partition-qos",
     "A partition has a QOS, which only slurmdbd has.",
     "Set AccountingStorageType=accounting_storage/slurmdbd, or remove QOS=.",
+)
+WEIGHTS = fault(
+    "weights-tres",
+    "A weight is for a TRES that is not counted; slurmctld ends with it.",
+    "Add it to AccountingStorageTRES, or remove the weight.",
+)
+PRIORITY = fault(
+    "priority-needs-accounts",
+    "A weight of age or fair share is ignored without slurmdbd (priority_multifactor.c).",
+    "Set AccountingStorageType=accounting_storage/slurmdbd, or remove the weight.",
 )
 GATHER = fault(
     "gather-frequency",
@@ -74,6 +84,36 @@ def storage(cluster: Cluster) -> Problems:
     gather = slurm.value("JobAcctGatherType", "jobacct_gather/none")
     if frequency and gather.endswith("none") and frequency.value not in ("0", "task=0"):
         yield GATHER(f"JobAcctGatherType is {gather}", frequency.where)
+
+
+#: TRES that are always counted, and those that need naming behind a slash.
+_ALWAYS = frozenset({"cpu", "mem", "energy", "node", "billing", "vmem", "pages"})
+
+
+@rule
+def weights(cluster: Cluster) -> Problems:
+    """Whether what has a weight is counted."""
+    slurm = cluster.slurm
+    counted = {word.lower() for word, _ in slurm.words("AccountingStorageTRES")}
+    pairs = [pair for pair in [slurm.pair("PriorityWeightTRES")] if pair]
+    pairs += [
+        line.own["tresbillingweights"]
+        for line in cluster.partitions
+        if "tresbillingweights" in line.own
+    ]
+    for pair in pairs:
+        for word, where in words_of(pair):
+            name = word.partition("=")[0].lower()
+            if name in _ALWAYS or name in counted:
+                continue
+            near = words.nearest(name, _ALWAYS | counted)
+            hint = f"Did you mean {near}?" if near and "/" not in name else ""
+            yield WEIGHTS(f"AccountingStorageTRES does not count {name}", where, hint, pair.key)
+    if not slurm.value("AccountingStorageType").endswith("slurmdbd"):
+        for name in ("PriorityWeightAge", "PriorityWeightFairshare"):
+            weight = slurm.pair(name)
+            if weight and weight.value != "0":
+                yield PRIORITY(f"{name}={weight.value}", weight.where, key=name)
 
 
 @rule
