@@ -103,6 +103,7 @@ class Sandbox:
         preempt_grace_s: int | None = None,
         sshd: bool = False,
         site: str = "",
+        packages: Sequence[str] = (),
         progress: Progress = readiness.silent,
     ) -> "Sandbox":
         """Make a sandbox and return when every node is idle; remains of a crashed one go first.
@@ -132,6 +133,7 @@ class Sandbox:
             site: folder of a site, or the name of a shipped one, whose configuration it has:
                 ``nodes`` per node type, by their own names, with this machine's cores, and
                 accounting where the site has it. :attr:`site_changes` lists what had to differ.
+            packages: further Debian packages for hosts of another release, such as an MPI.
             progress: called with one line per step.
 
         Raises:
@@ -155,7 +157,7 @@ class Sandbox:
         programs.require_root()
         with programs.usual_umask():
             programs.require_namespaces()
-            root_dir = rootfs.prepare(release, progress, accounting=accounting)
+            root_dir = rootfs.prepare(release, progress, accounting=accounting, more=packages)
             with record.locked(name):
                 teardown.clear_name(name)
                 layout = Layout(
