@@ -1,5 +1,7 @@
 """The environment of every task, in layers: defaults, the site's, its presets', the job's."""
 
+import re
+
 from slurmkit.plan.affinity import choose_affinity
 from slurmkit.plan.inputs import Inputs
 from slurmkit.plan.model import Kind, Shape
@@ -13,6 +15,8 @@ _SHELL_OWNED = frozenset(
     | {"HISTCMD", "LINENO", "OPTIND", "PIPESTATUS", "PPID", "RANDOM", "SECONDS", "SHELLOPTS"}
     | {"SHLVL", "SRANDOM", "UID", "_"}
 )
+
+_PLAIN = re.compile(r"[\w.,:=^/+-]+", re.ASCII)
 
 # What the shipped templates keep for themselves; a task would get their value instead.
 _SCRIPT_OWNED = frozenset(
@@ -41,6 +45,17 @@ def choose_env(inputs: Inputs, shape: Shape) -> tuple[tuple[str, str], ...]:
         _check(inputs, key, layer)
         env.update(layer)
     return tuple(env.items())
+
+
+def choose_defaults(inputs: Inputs, env: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """Return the variables that stay as whoever submits has set them: those of the fabric alone.
+
+    A value that bash would read as more than text stands as it is, and wins.
+    """
+    fabric = _fabric(inputs)
+    return tuple(
+        name for name, value in env if fabric.get(name) == value and _PLAIN.fullmatch(value)
+    )
 
 
 def check_secrets(inputs: Inputs) -> None:

@@ -234,6 +234,7 @@ class Plan(NamedTuple):
         checkpoints: where, how often and how the program saves; None when nothing is said of it.
         recovery: what the supervisor does about failures; None when it only watches.
         notes: what the reader of the script has to know or do.
+        defaults: variables of ``env`` that a value in the submitter's environment replaces.
     """
 
     name: str
@@ -256,6 +257,7 @@ class Plan(NamedTuple):
     checkpoints: Checkpoints | None = None
     recovery: Recovery | None = None
     notes: tuple[str, ...] = ()
+    defaults: tuple[str, ...] = ()
     version: int = PLAN_VERSION
 
     @property

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from slurmkit.errors import InvalidInputError
 from slurmkit.plan.container import choose_container
 from slurmkit.plan.directives import choose_directives, unresolved
-from slurmkit.plan.environment import check_secrets, choose_env
+from slurmkit.plan.environment import check_secrets, choose_defaults, choose_env
 from slurmkit.plan.inputs import Context, Inputs
 from slurmkit.plan.model import Modules, Plan, Software, Sweep
 from slurmkit.plan.recovery import (
@@ -56,6 +56,7 @@ def make_plan(spec: JobSpec, site: Site, limits: "Limits | None", context: Conte
         directives=choose_directives(inputs, shape, sweep),
         shape=shape,
         env=env,
+        defaults=choose_defaults(inputs, env),
         run_dir=literal(context.run_dir) if context.run_dir is not None else None,
         run_root=path_word(context.run_root, context.base_dir),
         workdir=workdir,
