@@ -1,0 +1,158 @@
+"""The shipped sites boot and run jobs on real Slurm: 22.05 (this machine's), 24.11 and 26.05.
+
+Debian has no slurmdbd for 26.05, so accounts and tiers run on this machine's Slurm alone.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from slurmkit.sandbox import Sandbox, SandboxUnavailableError
+
+pytestmark = pytest.mark.slurm
+SLURMKIT = str(Path(sys.executable).with_name("slurmkit"))
+SITES = Path(__file__).parents[2] / "site-configs"
+# What Slurm says of a configuration that it does not like.
+_COMPLAINTS = re.compile(
+    r"unrecognized|defunct|deprecated|no policy|[Ii]nvalid|fatal|must be less|not stored|duplicate"
+)
+# slurm.conf: what a sandbox changes, and nothing else of a site.
+_CHANGED = {
+    *("AccountingStorageHost", "AccountingStoragePass", "AuthInfo", "ClusterName", "MailProg"),
+    *("JobAcctGatherType", "ProctrackType", "PrologFlags", "TaskPlugin", "MpiDefault"),
+    *("NodeName", "PartitionName", "SlurmUser", "SlurmctldHost", "SlurmdParameters"),
+    *("SlurmctldLogFile", "SlurmdLogFile", "SlurmdSpoolDir", "StateSaveLocation", "JobCompLoc"),
+    "slurm.conf",
+}
+# Without slurmdbd all of accounting goes.
+_ACCOUNTING = {
+    *("AccountingStorageEnforce", "AccountingStorageTRES", "AccountingStorageType"),
+    *("AccountingStoreFlags", "JobAcctGatherFrequency", "JobCompType", "PreemptMode"),
+    *("PreemptType", "PriorityDecayHalfLife", "PriorityType"),
+    *("PriorityWeightAge", "PriorityWeightFairshare", "PriorityWeightQOS"),
+}
+
+
+def _boot(site: str, *, release: str = "host", nodes: int = 2) -> Sandbox:
+    if os.geteuid() != 0:
+        pytest.skip("a sandbox cluster needs root")
+    name = f"test-site-{os.getpid()}"
+    try:
+        return Sandbox.up(name, site=str(SITES / site), nodes=nodes, release=release)
+    except SandboxUnavailableError as error:
+        pytest.skip(f"no {release} sandbox cluster on this machine: {error.message}")
+
+
+def _complaints(sandbox: Sandbox) -> list[str]:
+    logs = sandbox.layout.log_dir.glob("slurm*.log")
+    return [
+        line
+        for log in logs
+        for line in log.read_text(errors="replace").splitlines()
+        if _COMPLAINTS.search(line)
+    ]
+
+
+def _values(sandbox: Sandbox) -> dict[str, str]:
+    text = sandbox.exec("login", ["scontrol", "show", "config"], check=True).stdout
+    return dict(re.findall(r"^(\S+)\s+= (.*?)\s*$", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("release", ["host", "trixie", "forky"])
+@pytest.mark.parametrize("site", ["hgx-b300-roce", "sandbox", "dgx-h100"])
+def test_a_shipped_site_boots_and_runs_a_job(site: str, release: str) -> None:
+    if (site, release) == ("dgx-h100", "host"):
+        pytest.skip("the tests below run on this one")
+    with _boot(site, release=release) as sandbox:
+        hosts = sandbox.exec("login", ["srun", "-N2", "-t1", "--gres=gpu:1", "hostname"])
+        assert sorted(hosts.stdout.split()) == sorted(sandbox.nodes), hosts.stderr
+        assert _complaints(sandbox) == []
+        keys = {change.split(": ")[1] for change in sandbox.site_changes if "slurm.conf:" in change}
+        assert keys <= (_CHANGED if sandbox.layout.accounting else _CHANGED | _ACCOUNTING)
+        shown = sandbox.exec("login", ["scontrol", "show", "topology"], check=True).stdout
+        if site != "sandbox":
+            assert all(f"Nodes={host}" in shown for host in sandbox.nodes), shown
+
+
+@pytest.fixture(scope="module")
+def dgx() -> Iterator[Sandbox]:
+    with _boot("dgx-h100", nodes=4) as sandbox:
+        yield sandbox
+
+
+def test_the_sites_configuration_is_what_slurm_runs(dgx: Sandbox) -> None:
+    assert dgx.nodes == ("dgx01", "dgx22", "dgx43", "dgx64")
+    values = _values(dgx)
+    for name, value in {
+        "KillOnBadExit": "1",
+        "JobSubmitPlugins": "lua",
+        "Prolog": "/etc/slurm/prolog.d/*",
+        "TaskProlog": "/etc/slurm/task-prolog.sh",
+        "HealthCheckProgram": "/etc/slurm/slurmkit-health.sh",
+        "PreemptType": "preempt/qos",
+        "TopologyPlugin": "topology/tree",
+        "SlurmdTimeout": "300 sec",
+    }.items():
+        assert values[name] == value, name
+    assert _complaints(dgx) == []
+
+
+def test_each_change_of_the_site_is_told(dgx: Sandbox) -> None:
+    changes = dgx.site_changes
+    assert "slurm.conf: SlurmUser: slurm -> root" in changes
+    assert len(changes) < 45, changes  # it is little: where files are, what one machine lacks
+    keys = {change.split(": ")[1] for change in changes if "slurm.conf:" in change}
+    assert keys <= _CHANGED
+
+
+def test_the_policy_of_the_site_holds(dgx: Sandbox) -> None:
+    refused = dgx.exec("login", ["srun", "-t1", "true"])
+    assert refused.returncode != 0
+    assert "partition gpu is for GPU jobs" in refused.stderr
+
+
+def test_the_site_is_found_on_its_hosts(dgx: Sandbox) -> None:
+    shown = dgx.exec("dgx22", [SLURMKIT, "site", "show", "--json"], cwd="/", check=True)
+    keys = json.loads(shown.stdout)["keys"]
+    assert keys["affinity.mode"]["value"] == "strict"
+    assert keys["node_types.dgx.gpus"]["value"] == dgx.layout.size.gpus
+    assert not Path("/etc/slurmkit/site.yaml").exists()  # nothing of it shows on the machine
+
+
+def test_health_is_looked_at_on_the_nodes(dgx: Sandbox) -> None:
+    assert dgx.exec("dgx01", ["/etc/slurm/prolog.d/50-slurmkit.sh"], cwd="/").returncode == 0
+    checked = dgx.exec("dgx01", [SLURMKIT, "health", "check"], cwd="/")
+    rows = dict(line.split()[:2] for line in checked.stdout.splitlines())
+    assert rows["gpu-count"] == "pass", checked.stdout
+    assert rows["cpu-count"] == "pass", checked.stdout
+
+
+def test_a_training_runs_with_strict_affinity(dgx: Sandbox) -> None:
+    """What the site promises: ranks bound beside their GPUs, or no job."""
+    folder = dgx.shared_dir / "training"
+    folder.mkdir()
+    dgx.exec("login", [SLURMKIT, "init", "llama-finetune"], cwd=folder, check=True)
+    job = folder / "llama-finetune.yaml"
+    job.write_text(job.read_text().replace("--steps=60", "--steps=8"))
+    command = [SLURMKIT, "submit", "llama-finetune.yaml", "--wait", "--json"]
+    changes = ["resources.gpus_per_node=2", "resources.memory=1G/gpu", "env.OMP_NUM_THREADS=1"]
+    done = dgx.exec(
+        "login",
+        [*command, *(word for change in changes for word in ("--set", change))],
+        cwd=folder,
+        env={"USER": "root"},
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = next((dgx.shared_dir / "runs/root/llama-finetune").iterdir())
+    script = (run / "job.sbatch").read_text()
+    assert "export SLURMKIT_AFFINITY=strict" in script
+    logs = "".join(path.read_text() for path in (run / "logs").rglob("*") if path.is_file())
+    assert "loss 5" in logs
+    ended = dgx.exec("login", ["sacct", "-nXP", "-o", "State,NNodes"], check=True).stdout
+    assert "COMPLETED|2" in ended.splitlines()
