@@ -246,13 +246,14 @@ class _HostsRun:
         secrets: dict[str, str],
     ) -> Path:
         """Ask the hosts for MPI and program, write what mpirun needs; return the script."""
-        mpirun = find_mpirun(env)
         command = command_of(self._job, env)
         workdir = text_of(self._plan.workdir, env)
+        mpirun = find_mpirun(env, command if self._plan.kind == "mpi" else (), Path(workdir))
         answers = self._ask(
             Question(
                 mpirun=mpirun.path,
                 mpirun_version=_first_line([mpirun.path, "--version"], env),
+                daemon=mpirun.daemon,
                 workdir=workdir,
                 program=command[0],
                 path=env.get("PATH", os.defpath),
@@ -294,7 +295,7 @@ class _HostsRun:
             comment=comment_on_ucx(mpirun, rdma, len(answers)),
             env=_environment_of_mpirun(mpirun),
             options=options(mpirun, start),
-            mpirun=mpirun.path if mpirun.prefix else "mpirun",
+            mpirun=mpirun.path,
             program=(*shim, "--", *command),
         )
         dirs = template_dirs(self._job, self._prepared.found)

@@ -1,23 +1,25 @@
 """Which mpirun there is on this machine, and whether it can speak UCX."""
 
-import re
-import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from slurmkit.errors import SlurmkitError
+from slurmkit.mpi.look import launcher_of, look
 
 Family = Literal["openmpi", "mpich", "intel"]
 
 _TIMEOUT_S = 30.0
-_SAYINGS: tuple[tuple[Family, re.Pattern[str]], ...] = (
-    ("openmpi", re.compile(r"\(Open MPI\) (\d[\w.]*)")),
-    ("intel", re.compile(r"Intel\(R\) MPI Library.*?Version (\d[\w.]*)", re.DOTALL)),
-    ("mpich", re.compile(r"HYDRA build details:\s+Version:\s+(\d[\w.]*)")),
-)
+_HERE = Path()
+# MVAPICH has MPICH's Hydra.
+_FAMILIES: dict[str, Family] = {
+    "openmpi": "openmpi",
+    "mpich": "mpich",
+    "mvapich": "mpich",
+    "intel": "intel",
+}
 # Where every shell looks: from there nothing needs to be told to the daemons on other hosts.
 _USUAL_DIRS = ("/usr/bin", "/bin", "/usr/local/bin")
 
@@ -41,7 +43,8 @@ class Mpirun:
     @property
     def major(self) -> int:
         """The first number of the release."""
-        return int(self.version.partition(".")[0])
+        first = self.version.partition(".")[0]
+        return int(first) if first.isdigit() else 0
 
     @property
     def prefix(self) -> str:
@@ -50,36 +53,49 @@ class Mpirun:
         return "" if folder in _USUAL_DIRS else str(Path(folder).parent)
 
     @property
+    def daemon(self) -> str:
+        """The program that it starts on every host; empty where it does not lie beside it.
+
+        MPICH's mpirun waits for ever on a host that lacks it (seen: 4.0.2).
+        """
+        five = self.family == "openmpi" and self.major >= 5
+        names = {"openmpi": "prted" if five else "orted"}
+        path = Path(self.path).with_name(names.get(self.family, "hydra_pmi_proxy"))
+        return str(path) if path.exists() else ""
+
+    @property
     def title(self) -> str:
         """Name and release for people."""
         names = {"openmpi": "Open MPI", "mpich": "MPICH", "intel": "Intel MPI"}
         return f"{names[self.family]} {self.version}"
 
 
-def parse_version(said: str) -> tuple[Family, str] | None:
-    """Return family and release by what ``mpirun --version`` says; None for another program."""
-    for family, pattern in _SAYINGS:
-        if match := pattern.search(said):
-            return family, match[1]
-    return None
+def find_mpirun(
+    env: Mapping[str, str], command: Sequence[str] = (), workdir: Path = _HERE
+) -> Mpirun:
+    """Return the mpirun that belongs to a program's MPI; for no program the one on PATH.
 
-
-def find_mpirun(env: Mapping[str, str]) -> Mpirun:
-    """Return the mpirun of an environment.
+    Args:
+        env: the environment, for PATH and the linker.
+        command: an MPI program and its arguments; empty for any other program.
+        workdir: the folder that it runs in.
 
     Raises:
-        SlurmkitError: there is none, or one that slurmkit does not know.
+        SlurmkitError: there is none, or none that starts ranks over SSH as slurmkit knows it.
     """
+    seen = look(command, env, workdir) if command else None
+    found = seen.found if seen is not None and seen.certain else None
     hint = "install Open MPI (Debian: openmpi-bin), or load its module in software:"
-    path = shutil.which("mpirun", path=env.get("PATH"))
-    if path is None:
-        raise SlurmkitError("there is no mpirun on PATH", hint=hint)
-    found = parse_version(_ask([path, "--version"], env))
-    if found is None:
-        raise SlurmkitError(f"{path} is neither Open MPI's nor MPICH's nor Intel's", hint=hint)
-    family, version = found
+    launcher = launcher_of(found, env)
+    if launcher is None:
+        of = f" of {found.family}, which {command[0]} uses," if found is not None else ""
+        raise SlurmkitError(f"there is no mpirun{of} on PATH", hint=hint)
+    path, said = launcher
+    family = _FAMILIES.get(said.family)
+    if family is None:
+        raise SlurmkitError(f"{path} is {said.family}'s, which needs a scheduler", hint=hint)
     has_ucx = family == "openmpi" and _has_ucx(path, env)
-    return Mpirun(path, family, version, has_ucx)
+    return Mpirun(path, family, said.version, has_ucx)
 
 
 def _has_ucx(mpirun: str, env: Mapping[str, str]) -> bool:

@@ -25,6 +25,7 @@ class Question:
         python_version: that of the one here.
         mpirun: path of mpirun; empty when it is not known yet.
         mpirun_version: the first line that it answers here.
+        daemon: path of the program that it starts on every host; empty for not known.
         workdir: folder to run in.
         program: first word of the command.
         path: PATH that the program is looked for in.
@@ -37,6 +38,7 @@ class Question:
     python_version: str = ""
     mpirun: str = ""
     mpirun_version: str = ""
+    daemon: str = ""
     workdir: str = ""
     program: str = ""
     path: str = ""
@@ -98,6 +100,8 @@ def script(question: Question) -> str:
             f"if [ -x {q(question.mpirun)} ]; then"
             f' say mpirun "$({q(question.mpirun)} --version 2>&1 | head -n 1)"; fi'
         )
+    if question.daemon:
+        lines.append(f"if [ -x {q(question.daemon)} ]; then say daemon yes; fi")
     if question.program:
         lines.append(
             f"if cd {q(question.workdir)} 2>/dev/null; then say workdir yes;"
@@ -145,6 +149,7 @@ def _wrong(question: Question, found: Mapping[str, str]) -> list[tuple[str, str]
         ("python", question.python, question.python_version),
         ("slurmkit", question.slurmkit, question.slurmkit_version),
         ("mpirun", question.mpirun, question.mpirun_version),
+        ("daemon", question.daemon, ""),
     ):
         if not path:
             continue

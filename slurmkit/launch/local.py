@@ -15,7 +15,7 @@ from slurmkit.launch.daemons import lost_hosts
 from slurmkit.launch.group import Group, Member
 from slurmkit.launch.labels import task_label, worker_label
 from slurmkit.launch.lines import LineMerger
-from slurmkit.launch.messages import mpirun_exits, torchrun_exits
+from slurmkit.launch.messages import hydra_exits, mpirun_exits, torchrun_exits
 from slurmkit.launch.outcome import TaskExit, is_killing, judge, root_cause, signal_name
 from slurmkit.launch.ports import reserve
 from slurmkit.launch.variables import Placement, task_variables
@@ -25,7 +25,7 @@ from slurmkit.rundir.logs import AttemptLogs, tail
 from slurmkit.rundir.reason import reason_from_log
 
 _ADDRESS = "127.0.0.1"
-_EXITS = {"openmpi": mpirun_exits, "hydra": mpirun_exits, "torchrun": torchrun_exits}
+_EXITS = {"openmpi": mpirun_exits, "hydra": hydra_exits, "torchrun": torchrun_exits}
 
 
 @dataclass(frozen=True)
