@@ -9,6 +9,7 @@ from slurmkit.cli import (
     bench,
     compute,
     doctor,
+    elastic,
     health,
     jobs,
     meta,
@@ -20,6 +21,7 @@ from slurmkit.cli import (
     site_check,
     site_files,
     site_init,
+    tiers,
     topo,
 )
 
@@ -69,9 +71,11 @@ for command in (
 app.add_typer(recovery.ckpt, name="ckpt")
 site_init.register(site_files.site_app)
 site_check.register(site_files.site_app)
+tiers.register(site_files.site_app)
 app.add_typer(site_files.site_app, name="site")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(bench.app, name="bench")
+app.add_typer(elastic.app, name="elastic")
 app.add_typer(topo.app, name="topo")
 app.add_typer(health.app, name="health")
 app.add_typer(plugins.app, name="plugins")

@@ -229,7 +229,7 @@ def host_script(layout: Layout, host: str) -> str:
             "EOF\n",
             sshd.start_lines(layout, host) if layout.sshd else "",
             _database(layout) if host == DATABASE else "",
-            f"{daemon_name(host)} -D &\n" if daemon_name(host) else "",
+            f"{daemon_name(host)} -D{_options(state, host)} &\n" if daemon_name(host) else "",
             f": >{_q(layout.host_ready(host))}\n",
             _REAP_FOR_EVER,
         ]
@@ -238,6 +238,13 @@ def host_script(layout: Layout, host: str) -> str:
 
 def _boot_id(layout: Layout, host: str) -> uuid.UUID:
     return uuid.uuid5(uuid.NAMESPACE_DNS, f"{host}.{layout.name}")
+
+
+def _options(state: Path, host: str) -> str:
+    """Return further options of a node's slurmd, which may come while the sandbox runs."""
+    if daemon_name(host) != "slurmd":
+        return ""
+    return f" $(cat {_q(state / 'slurmd-options')} 2>/dev/null || :)"
 
 
 def daemon_name(host: str) -> str:

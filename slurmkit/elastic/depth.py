@@ -1,0 +1,245 @@
+"""How deep the queue is, why its jobs wait, and how many more nodes would let them start. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from slurmkit.record import Record
+from slurmkit.slurm.inventory import DeclaredNode
+from slurmkit.slurm.power import WaitingJob
+
+#: What more nodes help against; every other reason is a rule, a wish, or a broken node.
+_FOR_NODES = frozenset({"Resources", "Priority", "None", ""})
+_KINDS = (
+    ("held by a person", ("JobHeld", "Held")),
+    ("a limit of QOS or account", ("QOS", "Assoc", "MaxJobs", "Limit")),
+    ("another job", ("Dependency",)),
+    ("its time", ("BeginTime",)),
+    ("licences", ("Licenses",)),
+    ("a reservation", ("Reservation", "Reserved")),
+    ("nodes that are down or drained", ("ReqNodeNotAvail", "Nodes_required", "Node")),
+    ("its partition", ("Partition",)),
+)
+_OUT = frozenset({"DOWN", "DRAIN", "FAIL", "FAILING", "ERROR", "FUTURE", "MAINT", "REBOOT"})
+
+
+class NodeCounts(Record):
+    """The nodes of a partition by what they can do for a job that waits."""
+
+    total: int = 0
+    busy: int = 0
+    idle: int = 0
+    stopped: int = 0
+    starting: int = 0
+    out: int = 0
+
+
+@dataclass(frozen=True)
+class PartitionDepth:
+    """One partition's queue.
+
+    Attributes:
+        name: the partition.
+        jobs: jobs that wait for nodes there.
+        needed: whole nodes that all of them want together, jobs that share a node packed.
+        nodes: its nodes now.
+        add: nodes that must be added to it, so that all jobs could run at once.
+        first: nodes to add so that the first job in line could start, now.
+        impossible: ids of jobs that want more nodes than the partition has; they never start.
+        longest_wait_s: seconds that the oldest of them waits.
+        node_hours: what they ask for in all, by their time limits.
+    """
+
+    name: str
+    jobs: int
+    needed: int
+    nodes: dict[str, int]
+    add: int
+    first: int
+    impossible: list[str]
+    longest_wait_s: int
+    node_hours: float
+
+
+@dataclass(frozen=True)
+class Depth:
+    """The whole queue.
+
+    Attributes:
+        pending: jobs that wait, array tasks counted one by one.
+        reasons: how many of them wait for what, most first; ``nodes`` is what more nodes help.
+        partitions: queues of partitions with jobs that wait for nodes.
+        add: nodes to add in all partitions together; a node in several counts once.
+        advice: one sentence per partition.
+    """
+
+    pending: int
+    reasons: dict[str, int]
+    partitions: list[PartitionDepth]
+    add: int
+    advice: list[str]
+
+
+def depth(jobs: Sequence[WaitingJob], nodes: Iterable[DeclaredNode], now: float) -> Depth:
+    """Return how deep the queue is.
+
+    Args:
+        jobs: jobs that wait, the first in line first.
+        nodes: all nodes.
+        now: the present, Unix seconds.
+    """
+    reasons = Counter(why(job) for job in jobs)
+    by_partition: dict[str, list[WaitingJob]] = {}
+    for job in jobs:
+        if why(job) == "nodes":
+            # A job that names several partitions starts in whichever has room: it counts once.
+            by_partition.setdefault(job.partitions[0], []).append(job)
+    members: dict[str, list[DeclaredNode]] = {}
+    for node in nodes:
+        for name in node.partitions:
+            members.setdefault(name, []).append(node)
+    found = [
+        _partition(name, waiting, members.get(name, []), now)
+        for name, waiting in by_partition.items()
+    ]
+    return Depth(
+        pending=len(jobs),
+        reasons=dict(reasons.most_common()),
+        partitions=found,
+        add=_together(found, members),
+        advice=[_advice(one) for one in found],
+    )
+
+
+def why(job: WaitingJob) -> str:
+    """Return what a job waits for: ``nodes``, or words for what no node helps against."""
+    reason = job.reason.strip("()")
+    if reason in _FOR_NODES:
+        return "nodes"
+    return next((words for words, keys in _KINDS if any(key in reason for key in keys)), reason)
+
+
+def counts(nodes: Iterable[DeclaredNode]) -> NodeCounts:
+    """Return how many nodes are busy, idle, stopped, starting and out of service."""
+    tally: Counter[str] = Counter()
+    total = 0
+    for node in nodes:
+        total += 1
+        tally[_place(node.state)] += 1
+    return NodeCounts(total, *(tally[name] for name in NodeCounts._fields[1:]))
+
+
+def _place(state: str) -> str:
+    flags = {word.rstrip("*~#!%$@^-") for word in state.split("+")}
+    if flags & _OUT or state.endswith("*"):
+        return "out"
+    if "POWERED_DOWN" in flags or "POWERING_DOWN" in flags:
+        return "stopped"
+    if "POWERING_UP" in flags:
+        return "starting"
+    return "idle" if "IDLE" in flags else "busy"
+
+
+def _partition(
+    name: str, jobs: Sequence[WaitingJob], nodes: Sequence[DeclaredNode], now: float
+) -> PartitionDepth:
+    have = counts(nodes)
+    gpus = max((node.gpus for node in nodes), default=0)
+    cpus = max((node.cpus for node in nodes), default=0)
+    usable = have.total - have.out
+    impossible = [job.id for job in jobs if job.num_nodes > have.total]
+    needed = nodes_needed(jobs, gpus, cpus)
+    free = have.idle + have.stopped + have.starting
+    first = nodes_needed(jobs[:1], gpus, cpus)
+    return PartitionDepth(
+        name=name,
+        jobs=len(jobs),
+        needed=needed,
+        nodes={field: getattr(have, field) for field in have._fields},
+        add=max(0, needed - free),
+        # The first in line waits for nodes that are busy; those that end soon are not known here.
+        first=max(0, first - free) if jobs[0].num_nodes <= usable else first - usable,
+        impossible=impossible,
+        longest_wait_s=max(0, int(now - min(job.submitted for job in jobs))),
+        node_hours=round(
+            sum(nodes_needed([job], gpus, cpus) * (job.limit_s or 0) / 3600 for job in jobs), 1
+        ),
+    )
+
+
+def nodes_needed(jobs: Sequence[WaitingJob], gpus: int, cpus: int) -> int:
+    """Return how many nodes jobs want at once; jobs that leave room on a node share it.
+
+    Args:
+        jobs: the jobs.
+        gpus: GPUs of a node.
+        cpus: CPUs of a node.
+    """
+    whole = 0
+    shares: list[float] = []
+    for job in jobs:
+        share = _share(job, gpus, cpus)
+        if share >= 1:
+            whole += job.num_nodes
+        else:
+            shares += [share] * job.num_nodes
+    return whole + _bins(shares)
+
+
+def _share(job: WaitingJob, gpus: int, cpus: int) -> float:
+    """Return how much of a node each of a job's nodes takes, from 0 to 1."""
+    if job.exclusive:
+        return 1.0
+    parts = [0.0]
+    if gpus and job.gpus_per_node:
+        parts.append(job.gpus_per_node / gpus)
+    if cpus and job.num_cpus:
+        parts.append(job.num_cpus / job.num_nodes / cpus)
+    return min(1.0, max(parts))
+
+
+def _bins(shares: Sequence[float]) -> int:
+    """Return how many nodes hold these shares, first fit, largest first."""
+    room: list[float] = []
+    for share in sorted(shares, reverse=True):
+        index = next((i for i, left in enumerate(room) if left >= share - 1e-9), None)
+        if index is None:
+            room.append(1.0 - share)
+        else:
+            room[index] -= share
+    return len(room)
+
+
+def _together(found: Sequence[PartitionDepth], members: Mapping[str, list[DeclaredNode]]) -> int:
+    """Return the nodes to add over all; partitions of the same nodes share what is added."""
+    most: dict[frozenset[str], int] = {}
+    for one in found:
+        hosts = frozenset(node.name for node in members.get(one.name, ()))
+        most[hosts] = most.get(hosts, 0) + one.needed
+    total = 0
+    for one in found:
+        hosts = frozenset(node.name for node in members.get(one.name, ()))
+        if hosts in most:
+            free = one.nodes["idle"] + one.nodes["stopped"] + one.nodes["starting"]
+            total += max(0, most.pop(hosts) - free)
+    return total
+
+
+def _advice(one: PartitionDepth) -> str:
+    jobs = f"{one.jobs} {'job waits' if one.jobs == 1 else 'jobs wait'} for nodes"
+    words = f"{one.name}: {jobs} ({one.needed} wanted at once)"
+    have = one.nodes
+    if one.impossible:
+        most = one.needed - have["total"]
+        return (
+            f"{words}; {len(one.impossible)} can never start: they want more than the"
+            f" {have['total']} nodes that there are"
+            + (f", {most} more would do" if most > 0 else "")
+        )
+    free = have["idle"] + have["stopped"] + have["starting"]
+    if one.add == 0:
+        starting = have["stopped"] + have["starting"]
+        from_stopped = f", {starting} of them stopped or starting" if starting else ""
+        return f"{words}; {free} are free{from_stopped}: no node need be added"
+    broken = f"; {have['out']} are out of service: mend these first" if have["out"] else ""
+    return f"{words}, {free} free: {one.add} more would let all of them start{broken}"

@@ -1,0 +1,222 @@
+"""Power saving on real Slurm: nodes of a sandbox that are really stopped, and started for a job."""
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from slurmkit.sandbox import Sandbox, SandboxUnavailableError
+from slurmkit.sandbox import elastic as agent
+from slurmkit.site.elastic import PROGRAMS_DIR, slurm_conf_lines
+from slurmkit.site.generate.release import Release
+from slurmkit.site.lookup import read_site
+
+pytestmark = pytest.mark.slurm
+
+PLUGINS = Path(__file__).parents[2] / "plugins" / "elastic"
+SLURMKIT = str(Path(sys.executable).with_name("slurmkit"))
+PATIENCE_S = 60.0
+
+# The driver of a sandbox, but for hosts that are named in a file: these have no capacity.
+_DRIVER = """\
+#!/bin/sh
+action=$1
+if [ "$action" = start ]; then
+  shift
+  for host in "$@"; do
+    if grep -qsx "$host" {broken}; then echo "$host failed no capacity"; else good="$good $host"; fi
+  done
+  [ -z "$good" ] || exec {driver} start $good
+  exit 0
+fi
+exec {driver} "$@"
+"""
+
+
+class Elastic:
+    """A sandbox whose node2 and node3 are stopped when idle."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.broken = sandbox.shared_dir / "broken"
+        self.log = sandbox.shared_dir / "actions.log"
+        self.site = sandbox.shared_dir / "site.yaml"
+
+    def turn_on(self) -> None:
+        sandbox = self.sandbox
+        driver = sandbox.shared_dir / "driver"
+        program = agent.start_agent(sandbox.layout)
+        driver.write_text(_DRIVER.format(broken=self.broken, driver=program))
+        driver.chmod(0o755)
+        self.site.write_text(
+            "node_types: {a: {nodes: 'node[1-3]', cpus: 4, memory: 2G}}\n"
+            f"elastic: {{driver: {driver}, nodes: 'node[2-3]', idle_s: 3, start_timeout_s: 30,"
+            f" stop_timeout_s: 1, log: {self.log}}}\n"
+        )
+        etc = sandbox.layout.slurm_conf_path.parent
+        shutil.copytree(PLUGINS, etc / "elastic")
+        (etc / "elastic" / "settings").write_text(
+            f"SLURMKIT='{SLURMKIT}'\nSLURMKIT_SITE='{self.site}'\n"
+            f"ELASTIC_LOG='{sandbox.shared_dir}/elastic.out'\n"
+        )
+        lines = slurm_conf_lines(read_site(self.site).site, Release.parse(sandbox.slurm_version))
+        with sandbox.layout.slurm_conf_path.open("a") as conf:
+            for line in lines:
+                conf.write(line.replace(PROGRAMS_DIR, str(etc / "elastic")) + "\n")
+            conf.write("SlurmctldParameters=power_save_interval=1,power_save_min_interval=0\n")
+        sandbox.exec("login", ["scontrol", "reconfigure"], check=True)
+
+    def login(self, *argv: str) -> str:
+        return self.sandbox.exec("login", argv, check=True).stdout.strip()
+
+    def state(self, node: str) -> str:
+        said = self.login("scontrol", "--oneliner", "show", "node", node)
+        return said.partition("State=")[2].split(" ")[0]
+
+    def conditions(self) -> dict[str, str]:
+        return {host.name: host.condition for host in self.sandbox.status()}
+
+    def stopped(self, *nodes: str) -> bool:
+        """Slurm counts the nodes as powered down, and not one of their processes is left."""
+        conditions = self.conditions()
+        return all(
+            "POWERED_DOWN" in self.state(node) and conditions[node] == "killed" for node in nodes
+        )
+
+    def entries(self, action: str) -> list[dict[str, object]]:
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [entry for entry in map(json.loads, lines) if entry["action"] == action]
+
+    def until(self, what: str, done: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not done():
+            if time.monotonic() > deadline:
+                said = (self.sandbox.shared_dir / "elastic.out").read_text()
+                states = self.login("scontrol", "--oneliner", "show", "nodes")
+                raise AssertionError(f"{what}: not in {PATIENCE_S:g} s\n{said}\n{states}")
+            time.sleep(0.2)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "host",
+        pytest.param("trixie", marks=pytest.mark.long),
+        pytest.param("forky", marks=pytest.mark.long),
+    ],
+)
+def elastic(request: pytest.FixtureRequest) -> Iterator[Elastic]:
+    if os.geteuid() != 0:
+        pytest.skip("a sandbox cluster needs root")
+    name = f"test-elastic-{os.getpid()}"
+    try:
+        sandbox = Sandbox.up(name, nodes=3, gpus=2, cpus=4, memory_mib=2048, release=request.param)
+    except SandboxUnavailableError as error:
+        pytest.skip(f"no sandbox cluster on this machine: {error.message}")
+    try:
+        lab = Elastic(sandbox)
+        lab.turn_on()
+        lab.until("idle nodes are stopped", lambda: lab.stopped("node2", "node3"))
+        yield lab
+    finally:
+        sandbox.down()
+
+
+def test_idle_nodes_are_stopped_and_others_left_alone(elastic: Elastic) -> None:
+    assert elastic.state("node1").startswith("IDLE")
+    assert "POWERED" not in elastic.state("node1")
+    (entry,) = elastic.entries("stop")[:1]
+    assert str(entry["hosts"]).startswith("node")
+    assert not entry["failed"]
+    states = json.loads(
+        elastic.login(SLURMKIT, "elastic", "list", "--site", str(elastic.site), "--json")
+    )
+    assert states == {"node2": "stopped", "node3": "stopped"}
+
+
+def test_a_job_starts_the_nodes_that_it_needs_and_they_stop_again(elastic: Elastic) -> None:
+    out = elastic.sandbox.shared_dir / "job.out"
+    wrap = "srun --nodes=2 --ntasks=2 --cpus-per-task=1 hostname"
+    job = elastic.login(
+        "sbatch", "--parsable", "--nodes=2", "--nodelist=node[2-3]", f"--output={out}",
+        "--wrap", wrap,
+    )  # fmt: skip
+
+    def ended() -> bool:
+        return elastic.login("squeue", "-h", "-t", "all", "-j", job, "-o", "%T") == "COMPLETED"
+
+    elastic.until("the job runs", ended)
+    assert sorted(out.read_text().split()) == ["node2", "node3"]
+    started = elastic.entries("start")[-1]
+    assert started["hosts"] == "node[2-3]"
+    assert not started["failed"]
+    elastic.until("they are stopped again", lambda: elastic.stopped("node2", "node3"))
+
+
+def test_starting_twice_changes_nothing(elastic: Elastic) -> None:
+    program = elastic.sandbox.layout.slurm_conf_path.parent / "elastic" / "resume.sh"
+    elastic.sandbox.exec("ctl", [program, "node2"], check=True)
+    before = len(elastic.entries("start"))
+    elastic.sandbox.exec("ctl", [program, "node2"], check=True)
+    entry = elastic.entries("start")[before]
+    assert (entry["hosts"], entry["skipped"]) == ("", "node2")
+    elastic.sandbox.exec("ctl", [program.with_name("suspend.sh"), "node2"], check=True)
+    assert elastic.conditions()["node2"] == "killed"
+    elastic.until("Slurm sees it gone", lambda: elastic.stopped("node2"))
+
+
+def test_a_host_that_is_not_elastic_is_never_stopped(elastic: Elastic) -> None:
+    program = elastic.sandbox.layout.slurm_conf_path.parent / "elastic" / "suspend.sh"
+    done = elastic.sandbox.exec("ctl", [program, "node1"])
+    assert done.returncode == 2
+    assert (
+        "node1 may not be started or stopped"
+        in (elastic.sandbox.shared_dir / "elastic.out").read_text()
+    )
+    assert elastic.conditions()["node1"] == "up"
+
+
+def test_a_node_that_cannot_start_is_reported_and_its_job_waits_again(
+    elastic: Elastic,
+) -> None:
+    elastic.broken.write_text("node3\n")
+    job = elastic.login(
+        "sbatch", "--parsable", "--nodes=1", "--nodelist=node3", "--output=/dev/null",
+        "--wrap", "true",
+    )  # fmt: skip
+
+    slurmctld = elastic.sandbox.layout.log_dir / "slurmctld.log"
+
+    def told() -> bool:
+        # Its state and reason are there for a moment only: it is to be tried again.
+        return "slurmkit elastic: start failed: no capacity" in slurmctld.read_text()
+
+    elastic.until("Slurm is told", told)
+
+    def requeued() -> bool:
+        return elastic.login("squeue", "-h", "-j", job, "-o", "%T %N") == "PENDING"
+
+    elastic.until("the job waits again", requeued)
+    assert elastic.entries("start")[-1]["failed"] == {"node3": "no capacity"}
+    elastic.broken.unlink()
+    elastic.until("the node can be tried again", lambda: elastic.state("node3").startswith("IDLE"))
+    elastic.login("scancel", job)
+    elastic.until("it is stopped", lambda: elastic.stopped("node3"))
+
+
+def test_the_report_says_what_more_nodes_would_help(elastic: Elastic) -> None:
+    held = elastic.login("sbatch", "--parsable", "--hold", "--output=/dev/null", "--wrap", "true")
+    job = elastic.login(
+        "sbatch", "--parsable", "--nodes=3", "--exclusive", "--output=/dev/null", "--hold",
+        "--wrap", "true",
+    )  # fmt: skip
+    report = json.loads(elastic.login(SLURMKIT, "elastic", "report", "--json"))
+    elastic.login("scancel", held, job)
+    assert report["pending"] == 2
+    assert report["reasons"] == {"held by a person": 2}
+    assert report["add"] == 0
