@@ -206,6 +206,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/job-yaml.md": job_page,
     "reference/site-yaml.md": _call("slurmkit.site.reference:markdown"),
     "reference/json.md": json_page,
+    "reference/slurm-versions.md": _call("slurmkit.site.generate.reference:markdown"),
     "reference/fabrics.md": _call("slurmkit.site.fabric_reference:markdown"),
     "reference/doctor.md": _call("slurmkit.doctor.reference:markdown"),
 }

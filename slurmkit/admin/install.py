@@ -15,7 +15,12 @@ from slurmkit.errors import SlurmkitError
 
 
 def install(
-    places: Places, built_dir: Path, *, mode: str = "warn", required: bool = False
+    places: Places,
+    built_dir: Path,
+    *,
+    mode: str = "warn",
+    required: bool = False,
+    entries: bool = True,
 ) -> list[Path]:
     """Install both plugins and their entries in plugstack.conf; return the files written.
 
@@ -28,6 +33,7 @@ def install(
         mode: the site's default for ``--slurmkit-affinity``: off, warn or strict.
         required: whether Slurm shall refuse every job where a plugin cannot be loaded; else it goes
             on without, as after an update of Slurm.
+        entries: whether plugstack.conf gets our entries; a site's own files have them already.
 
     Raises:
         SlurmkitError: nothing is built there, it is for another Slurm, or a file cannot be written.
@@ -57,6 +63,8 @@ def install(
             replace_file(target, content)
             sums[places.inside(target)] = digest_of(content)
         _write_manifest(places, sums, runs)
+        if not entries:
+            return targets
         text = with_block(_text(places.plugstack), loaded)
         replace_file(places.plugstack, text.encode(errors="surrogateescape"))
     except OSError as error:

@@ -78,6 +78,12 @@ def install(
         bool,
         typer.Option("--required", help="Refuse every job on a node that cannot load a plugin."),
     ] = False,
+    no_plugstack: Annotated[
+        bool,
+        typer.Option(
+            "--no-plugstack", help="Leave plugstack.conf alone: a site's files have the entries."
+        ),
+    ] = False,
     slurm_prefix: Prefix = None,
     lua: Annotated[
         bool, typer.Option("--lua", help="Also put the Lua scripts beside slurm.conf.")
@@ -95,7 +101,7 @@ def install(
 
     places = find_places(root, plugin_dir, plugstack, slurm_conf)
     folder = built or default_output(_headers(slurm_prefix))
-    for path in put(places, folder, mode=mode.value, required=required):
+    for path in put(places, folder, mode=mode.value, required=required, entries=not no_plugstack):
         echo(f"wrote {path}")
     if lua:
         for path in install_lua(places):

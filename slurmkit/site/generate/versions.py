@@ -114,8 +114,8 @@ VALUES = (
     _value("slurm.conf", "TopologyPlugin", "topology/block", "23.11", "", "the same"),
     _value("slurm.conf", "JobContainerType", "job_container/tmpfs", "", "25.11", "the same"),
     _value("slurm.conf", "NamespaceType", "namespace/tmpfs", "25.11", "", "the same"),
-    _value("slurm.conf", "", "topology.yaml", "25.05", "", "release notes of 25.05"),
-    _value("slurm.conf", "SwitchType", "switch/nvidia_imex", "24.05", "", "plugin folders"),
+    _value("slurm.conf", "", "topology.yaml", "25.05", "", "topology.yaml(5), topology.c"),
+    _value("slurm.conf", "SwitchType", "switch/nvidia_imex", "24.05", "", "the same"),
 )
 
 

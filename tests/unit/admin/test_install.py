@@ -95,3 +95,19 @@ def test_nothing_built(tmp_path: Path, image: Places) -> None:
 def test_no_headers(tmp_path: Path) -> None:
     with pytest.raises(SlurmkitError, match=r"no spank\.h"):
         find_headers([tmp_path])
+
+
+def test_entries_are_left_to_a_sites_own_files(built: Path, image: Places) -> None:
+    before = image.plugstack.read_text()
+    written = install(image, built, entries=False)
+    assert all(path.is_file() for path in written)
+    assert image.plugstack.read_text() == before
+    folder = image.plugstack.with_name("plugstack.conf.d")
+    folder.mkdir()
+    shutil.copy(
+        "site-configs/dgx-h100/files/etc/slurm/plugstack.conf.d/slurmkit.conf",
+        folder / "slurmkit.conf",
+    )
+    assert all(plugin.entry for plugin in check(image).plugins)
+    uninstall(image)
+    assert image.plugstack.read_text() == before
