@@ -46,9 +46,9 @@ class Counters:
         if not isinstance(entry, dict) or not _sound(entry):
             self._kept[name] = {"old": reading, "new": reading}
             return None
-        before = entry["old"]["values"]
         if self._now - entry["new"]["at"] >= WINDOW_S:
-            self._kept[name] = {"old": entry["new"], "new": reading}
+            entry = self._kept[name] = {"old": entry["new"], "new": reading}
+        before = entry["old"]["values"]
         return {
             key: value - before[key] if value >= before[key] else value
             for key, value in values.items()
