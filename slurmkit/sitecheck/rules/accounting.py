@@ -97,11 +97,11 @@ def weights(cluster: Cluster) -> Problems:
     counted = {word.lower() for word, _ in slurm.words("AccountingStorageTRES")}
     pairs = [pair for pair in [slurm.pair("PriorityWeightTRES")] if pair]
     pairs += [
-        line.own["tresbillingweights"]
+        line.values["tresbillingweights"]
         for line in cluster.partitions
-        if "tresbillingweights" in line.own
+        if "tresbillingweights" in line.values
     ]
-    for pair in pairs:
+    for pair in dict.fromkeys(pairs):
         for word, where in words_of(pair):
             name = word.partition("=")[0].lower()
             if name in _ALWAYS or name in counted:

@@ -188,7 +188,7 @@ def memory(cluster: Cluster) -> Problems:
     top = {name: pair for name in _DEFAULTS if (pair := slurm.pair(name))}
     places: list[tuple[dict[str, Pair], Entity | None]] = [(top, None)]
     for line in cluster.partitions:
-        own = {name: line.own[name.lower()] for name in _DEFAULTS if name.lower() in line.own}
+        own = {name: line.values[name.lower()] for name in _DEFAULTS if name.lower() in line.values}
         places.append((own, line))
     for pairs, partition in places:
         if len(pairs) > 1:
