@@ -184,17 +184,21 @@ def _checks(checks: dict[str, CheckSettings]) -> dict[str, Any]:
     return found
 
 
-def slurm_conf_lines(site: "Site", _release: "Release") -> list[str]:
-    """Return the lines that let Slurm run the health program; the same in all releases."""
+def slurm_conf_lines(site: "Site", release: "Release") -> list[str]:
+    """Return the lines that let Slurm run the health program."""
     health = site.health or Health()
     num_nodes = sum(len(_hosts(kind.nodes)) for kind in site.node_types.values())
     # Spread over the interval, so that slurmctld is not asked by all nodes in one second.
     states = "ANY,CYCLE" if num_nodes >= _FOLDED_FROM else "ANY"
-    return [
+    lines = [
         f"HealthCheckProgram={PROGRAM_PATH}",
         f"HealthCheckInterval={health.interval_s}",
         f"HealthCheckNodeState={states}",
     ]
+    if release.at_least("26.05"):
+        # 60 s is its default, and slurmctld 26.05 complains where it is not below the interval.
+        lines.append(f"HealthCheckTimeout={max(1, min(60, health.interval_s - 5))}")
+    return lines
 
 
 def _hosts(nodes: str | None) -> list[str]:
