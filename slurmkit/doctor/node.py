@@ -162,6 +162,8 @@ def from_lines(lines: Iterable[str]) -> list[HostReport]:
             times[words[1]] = float(words[3])
             continue
         at, _, total = words[2].partition("/")
+        if not (at.isdigit() and total.isdigit()):
+            continue
         parts.setdefault(words[1], {})[int(at)] = words[3]
         totals[words[1]] = int(total)
     reports = []

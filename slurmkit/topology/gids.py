@@ -94,8 +94,6 @@ def _read_gids(tree: Tree, folder: str) -> tuple[Gid, ...]:
     gap = 0
     for index in range(256):
         text = tree.read(f"{folder}/gids/{index}", 64)
-        if text is None and not index:
-            return ()
         if not text or not text.strip("0:"):
             gap += 1
             if gap == _MAX_GAP:

@@ -127,6 +127,11 @@ def test_no_network(text: str) -> None:
 def node(root: Path, *indices: int, state: str = "ACTIVE") -> Topology:
     """Write a node whose compute HCAs are on RoCE, each with its address at one index."""
     platform = load_profile("dgx-h100")
+    few = frozenset((0, 1))
+    numa = tuple(
+        place.replace(cpus=few if place.index == 0 else frozenset()) for place in platform.numa
+    )
+    platform = platform.replace(numa=numa, cpus_online=few, smt=())
     places = {nic.name: at for at, nic in enumerate(n for n in platform.nics if n.ports)}
     nics = []
     for nic in platform.nics:
