@@ -170,10 +170,10 @@ def _above(leaves: Sequence[Unit], graph: SwitchGraph) -> list[Unit]:
             _Top(top.unit, top.reach.union(*(neighbours[name] for name in top.reach)))
             for top in tops
         ]
-        if len(tops) == 1 or wider == tops:
+        groups = [[wider[index] for index in group] for group in _meeting(wider)]
+        if len(tops) == 1 or (wider == tops and len(groups) == len(tops)):
             break
         known = frozenset[str]().union(*(top.reach for top in tops))
-        groups = [[wider[index] for index in group] for group in _meeting(wider)]
         tops = []
         for number, group in enumerate(groups, 1):
             top = _Top(group[0].unit, frozenset[str]().union(*(one.reach for one in group)))
