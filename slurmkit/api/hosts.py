@@ -25,7 +25,7 @@ from slurmkit.api.local import (
     text_of,
     write_run_dir,
 )
-from slurmkit.api.preparing import prepare, run_root_of, template_dirs
+from slurmkit.api.preparing import expanded, prepare, run_root_of, template_dirs
 from slurmkit.api.secrets import read_secret_values
 from slurmkit.errors import InvalidInputError, Problem, UsageError
 from slurmkit.hostlist import compress, expand
@@ -144,7 +144,7 @@ def _run_root(hosts: Hosts, site: str | None) -> Path:
     root = run_root_of(find_site(site))
     if hosts.shared_dir is None:
         return root
-    shared = Path(os.path.expandvars(hosts.shared_dir)).expanduser()
+    shared = expanded(hosts.shared_dir)
     return root if root.is_relative_to(shared) else shared / RUNS_NAME
 
 

@@ -1,6 +1,8 @@
 """From a job.yaml to a plan and a script: joins spec, site, plan and render."""
 
 import os
+import pwd
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -8,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slurmkit.errors import UsageError
 from slurmkit.names import path_component
 from slurmkit.plan.model import Plan
 from slurmkit.plan.planner import Context, make_plan
@@ -19,7 +22,7 @@ from slurmkit.spec.loader import Job, load
 if TYPE_CHECKING:
     from slurmkit.limits import Limits
 
-__all__ = ["Prepared", "find_site", "load", "prepare", "run_root_of", "template_dirs"]
+__all__ = ["Prepared", "expanded", "find_site", "load", "prepare", "run_root_of", "template_dirs"]
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,27 @@ def prepare(  # noqa: PLR0913 (all but the first by keyword)
 
 def run_root_of(found: FoundSite) -> Path:
     """Return where runs keep their files: $SLURMKIT_RUN_ROOT, else the site's run_root."""
-    root = os.environ.get("SLURMKIT_RUN_ROOT") or found.site.run_root
-    return Path(os.path.expandvars(root)).expanduser().absolute()
+    return expanded(os.environ.get("SLURMKIT_RUN_ROOT") or found.site.run_root).absolute()
+
+
+def expanded(path: str) -> Path:
+    """Return a path with its variables and ``~`` replaced.
+
+    USER is known even where nobody has set it, as in cron jobs and containers.
+
+    Raises:
+        UsageError: another variable is not set; a folder called ``$SCRATCH`` helps nobody.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if name in os.environ:
+            return os.environ[name]
+        if name in ("USER", "LOGNAME"):
+            return pwd.getpwuid(os.getuid()).pw_name
+        raise UsageError(f"{path}: ${name} is not set", hint=f"set {name}, or write the path out")
+
+    return Path(re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, path)).expanduser()
 
 
 def template_dirs(job: Job, found: FoundSite) -> list[Path]:

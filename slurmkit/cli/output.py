@@ -12,6 +12,8 @@ from slurmkit.errors import InvalidInputError, Problem, SlurmkitError
 
 _RED, _YELLOW, _GREEN, _DIM, _RESET = "\033[31m", "\033[33m", "\033[32m", "\033[2m", "\033[0m"
 _STATE_COLOURS = {"COMPLETED": _GREEN, "RUNNING": _GREEN, "PENDING": _YELLOW, "COMPLETING": _YELLOW}
+#: A longer cell does not make its column wider.
+_WIDEST = 60
 
 
 def echo(text: str = "") -> None:
@@ -103,9 +105,15 @@ def problem_json(problem: Problem) -> dict[str, Any]:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return aligned lines, without rich: two spaces between columns, none after the last."""
+    """Return aligned lines, without rich: two spaces between columns, none after the last.
+
+    A cell of more than 60 characters moves the rest of its own line, not that of all others.
+    """
     body = [list(header), *(list(row) for row in rows)]
-    widths = [max(len(row[i]) for row in body) for i in range(len(header))]
+    widths = [
+        max(len(row[i]) for row in body if row is body[0] or len(row[i]) <= _WIDEST)
+        for i in range(len(header))
+    ]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in body
