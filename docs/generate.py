@@ -20,6 +20,8 @@ _REPORTS = {
     "explain": "`explain --json`",
     "doctor": "`doctor --json`",
     "bench": "`bench ... --json`, and `bench.json` in its run directory",
+    "health-check": "`health check --json`",
+    "health-drains": "`health drains --json`",
     "ckpt-list": "`ckpt list --json`",
     "ckpt-verify": "`ckpt verify --json`",
     "ckpt-prune": "`ckpt prune --json`",
@@ -200,6 +202,24 @@ def flat_table() -> str:
     return "\n".join(lines)
 
 
+def check_page(name: str) -> Callable[[], str]:
+    """Return a function that gives the page of one check of nodes."""
+
+    def text() -> str:
+        from slurmkit.health.reference import pages  # noqa: PLC0415
+
+        return pages()[name]
+
+    return text
+
+
+def check_names() -> list[str]:
+    """Return the ids of the checks of nodes, which have a page each."""
+    from slurmkit.health.registry import all_checks  # noqa: PLC0415
+
+    return [check.id for check in all_checks()]
+
+
 #: Pages that are written as a whole.
 PAGES: dict[str, Callable[[], str]] = {
     "reference/cli.md": cli_page,
@@ -210,6 +230,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/fabrics.md": _call("slurmkit.site.fabric_reference:markdown"),
     "reference/doctor.md": _call("slurmkit.doctor.reference:markdown"),
 }
+PAGES |= {f"reference/checks-of-nodes/{name}.md": check_page(name) for name in check_names()}
 #: Parts of pages, between ``<!-- begin NAME ... -->`` and ``<!-- end NAME -->``.
 PARTS: dict[str, Callable[[], str]] = {
     "reference/environment.md#ranks": _call("slurmkit.launch.variables:reference_table"),
@@ -217,6 +238,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "explanation/interval.md#intervals": intervals_table,
     "explanation/interval.md#flat": flat_table,
     "reference/checks.md#checks": _call("slurmkit.check.reference:markdown"),
+    "reference/health-checks.md#checks": _call("slurmkit.health.reference:markdown"),
 }
 
 

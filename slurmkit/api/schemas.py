@@ -27,6 +27,31 @@ _CHECK: dict[str, Any] = {
     "required": ["ok", "problems"],
     "properties": {"ok": {"type": "boolean"}, "problems": {"type": "array", "items": _PROBLEM}},
 }
+_HEALTH: dict[str, Any] = {
+    "type": "object",
+    "description": "What `slurmkit health check --json` prints.",
+    "required": ["host", "verdict", "checks"],
+    "properties": {
+        "host": {"type": "string", "description": "The node."},
+        "verdict": {"enum": ["pass", "warn", "fail"], "description": "The worst of all."},
+        "checks": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["check", "verdict", "detail", "action"],
+                "properties": {
+                    "check": {"type": "string", "description": "Id of the check."},
+                    "verdict": {"enum": ["pass", "warn", "fail", "skipped"]},
+                    "detail": {"type": "string", "description": "What was seen."},
+                    "action": {
+                        "enum": ["note", "refuse", "drain", "evict"],
+                        "description": "What follows when it fails.",
+                    },
+                },
+            },
+        },
+    },
+}
 _SUBMIT = {
     "type": "array",
     "description": "What `slurmkit submit --json` prints: one object per job.",
@@ -52,11 +77,12 @@ _VALUES = {
     "bench": ("slurmkit.bench.values", "BenchResult", False),
     "ckpt-list": ("slurmkit.api.checkpoints", "CheckpointList", True),
     "ckpt-prune": ("slurmkit.api.checkpoints", "PrunedCheckpoints", True),
+    "health-drains": ("slurmkit.api.health", "DrainedNode", True),
     "ckpt-commit": ("slurmkit.api.checkpoints", "CommittedCheckpoint", False),
 }
 _TOPOLOGY = ("topo-show", "topo-verify", "topo-plan")
 #: All names that ``schema_of`` knows.
-NAMES = ("job", "site", "check", "submit", *_VALUES, "ckpt-verify", *_TOPOLOGY)
+NAMES = ("job", "site", "check", "submit", *_VALUES, "ckpt-verify", "health-check", *_TOPOLOGY)
 
 
 def schema_of(name: str) -> dict[str, Any]:
@@ -77,6 +103,8 @@ def schema_of(name: str) -> dict[str, Any]:
         return _draft(_CHECK if name == "check" else _SUBMIT)
     if name in _VALUES:
         return _draft(_of_value(*_VALUES[name]))
+    if name == "health-check":
+        return _draft(_HEALTH)
     if name == "ckpt-verify":
         verdicts = _of_value("slurmkit.api.checkpoints", "CheckpointVerdict", True)
         return _draft(_verified(verdicts))
