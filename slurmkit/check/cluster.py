@@ -137,6 +137,8 @@ def mpi_no_plugin(subject: Subject, limits: Limits) -> Problems:
     launch = subject.spec.launch
     if launch.kind != "mpi" or launch.launcher != "srun" or launch.mpi != "auto" or ranks == 1:
         return
+    if subject.facts.mpi is not None and subject.facts.mpi.certain:
+        return  # mpi-unfit knows more
     if limits.mpi_plugins and not limits.mpi_plugins & {"pmix", "pmi2"}:
         yield subject.problem(
             "launch.mpi",

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from slurmkit.mpi.look import Look
+
 #: Where the programs that every script needs are; one of them must be on PATH.
 SYSTEM_DIRS = frozenset({"/usr/bin", "/bin"})
 
@@ -158,6 +160,8 @@ class Facts:
         known_jobs: state of each job or run that ``after`` names, as Slurm or the run's record has
             it, by the text in the job file or the job id; None for one that nobody knows. A job
             that is not in it was not asked for.
+        mpi: the MPI of the program; None when it is no MPI job, or only the job can tell.
+        mpirun: the mpirun of that MPI; empty for none, None when not looked for.
     """
 
     now: float = 0.0
@@ -182,6 +186,8 @@ class Facts:
     environ_bytes: int = 0
     arg_max: int = 2 * 1024 * 1024
     known_jobs: Mapping[str, str | None] = field(default_factory=dict)
+    mpi: Look | None = None
+    mpirun: str | None = None
 
     def path(self, key: str) -> PathFact | None:
         """Return the path that a key names; None when it names none or was not looked at."""

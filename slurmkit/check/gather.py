@@ -21,6 +21,7 @@ from slurmkit.check.facts import (
 from slurmkit.check.filesystems import FileSystems
 from slurmkit.check.scripts import script_argument, shell_complaint
 from slurmkit.check.subject import nearest
+from slurmkit.mpi import look as mpi_look
 from slurmkit.plan.model import Plan, Variable, Word
 from slurmkit.resources import shipped_dir
 from slurmkit.spec.loader import Job
@@ -52,6 +53,7 @@ def gather_facts(
     modules = plan.software.modules
     own_modules = list(software.modules)
     conda_found, conda_near = _conda(job)
+    mpi, mpirun = _mpi(job, plan)
     return Facts(
         now=time.time(),
         user=_user(uid),
@@ -81,6 +83,8 @@ def gather_facts(
         environ_bytes=sum(len(name) + len(value) + 2 for name, value in os.environb.items()),
         arg_max=os.sysconf("SC_ARG_MAX"),
         known_jobs=dict(known_jobs or {}),
+        mpi=mpi,
+        mpirun=mpirun,
     )
 
 
@@ -165,6 +169,22 @@ def _programs(job: Job, plan: Plan) -> list[ProgramFact]:
         if "{sweep." not in launch.command[0]:
             wanted.append(("launch.command.0", launch.command[0]))
     return [probes.program_fact(key, name, workdir, search) for key, name in wanted]
+
+
+def _mpi(job: Job, plan: Plan) -> tuple[mpi_look.Look | None, str | None]:
+    """Return the program's MPI and its mpirun, where nothing that comes later can change them."""
+    launch, software = job.spec.launch, plan.software
+    workdir = as_path(plan.workdir)
+    loads_more = software.modules or software.setup or software.conda or plan.container
+    if launch.kind != "mpi" or loads_more or workdir is None or "{sweep." in launch.command[0]:
+        return None, None
+    env = {**mpi_look.environment(), **dict(plan.env)}
+    env["PATH"] = os.pathsep.join(_search_path(plan))
+    seen = mpi_look.look(launch.command, env, workdir)
+    if launch.launcher != "mpirun" or not seen.certain:
+        return seen, None
+    started = mpi_look.launcher_of(seen.found, env)
+    return seen, started[0] if started else ""
 
 
 def _search_path(plan: Plan) -> list[str]:

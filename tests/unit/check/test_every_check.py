@@ -22,6 +22,8 @@ from slurmkit.check.facts import (
 from slurmkit.check.registry import Check
 from slurmkit.errors import Problem
 from slurmkit.limits import NodeShape, ReservationInfo
+from slurmkit.mpi.found import Found
+from slurmkit.mpi.look import Look
 
 NOW = 1_800_000_000.0
 HOUR = 3600
@@ -192,6 +194,24 @@ CASES = {
     "gpus-idle": Case(
         "launch: {kind: torch, command: [python, train.py]}\n"
         "resources:\n  partition: gpu\n  gpus_per_node: 8\n  tasks_per_node: 2 #!\n"
+    ),
+    # how ranks meet
+    "mpi-unfit": Case(
+        "launch:\n  kind: mpi\n  mpi: pmix #!\n  command: [./solve]\n"
+        "resources: {nodes: 2, tasks_per_node: 2}\n",
+        {"mpi_plugins": frozenset({"none", "pmi2", "pmix"})},
+        machine={"mpi": Look(Found("mpich", "4.0.2", ("pmi2", "pmi1")), certain=True)},
+    ),
+    "mpi-library-missing": Case(
+        "launch:\n  kind: mpi\n  command: [./solver] #!\n",
+        machine={"mpi": Look(None, missing="libmpi.so.40")},
+    ),
+    "mpirun-foreign": Case(
+        "launch:\n  kind: mpi\n  launcher: mpirun #!\n  command: [./solve]\n",
+        machine={
+            "mpi": Look(Found("mpich", "4.0.2", ("pmi2", "pmi1")), certain=True),
+            "mpirun": "",
+        },
     ),
     # checkpoints and recovery
     "successor-not-possible": Case(
