@@ -110,6 +110,10 @@ def _summary(report: "DoctorReport") -> str:
         verdict: sum(link.verdict == verdict for link in report.links)
         for verdict in ("pass", "warn", "fail", "skipped")
     }
-    hosts = len(report.hosts) + len(report.silent)
     words = ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number)
-    return f"{hosts} host{'s' if hosts > 1 else ''}, {len(report.links)} links: {words}"
+    hosts, links = len(report.hosts) + len(report.silent), len(report.links)
+    return f"{_count(hosts, 'host')}, {_count(links, 'link')}: {words}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
