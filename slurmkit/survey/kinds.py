@@ -105,8 +105,10 @@ def _parts(
     ):
         return [list(hosts)]
     enough = max(2, _SHARE * len(seen))
-    large = [signature for signature, count in counts.most_common() if count >= enough]
-    large = large or [signature for signature, _ in counts.most_common(1)]
+    large: list[_Signature] = []
+    for signature, count in counts.most_common():
+        if count >= enough or not any(_may_be_broken(signature, other) for other in large):
+            large.append(signature)
     parts: dict[_Signature, list[str]] = {signature: [] for signature in large}
     for host in hosts:
         signature = seen.get(host, large[0] if large else None)
@@ -114,6 +116,12 @@ def _parts(
             return [list(hosts)]
         parts[signature if signature in parts else _nearest(signature, large)].append(host)
     return [part for part in parts.values() if part]
+
+
+def _may_be_broken(odd: _Signature, usual: _Signature) -> bool:
+    """Return whether a node may be one of the usual ones that has lost GPUs or NICs."""
+    same = all(getattr(odd, name) == getattr(usual, name) for name in ("sockets", "cores"))
+    return same and odd.gpu_type in (usual.gpu_type, "") and odd.gpus <= usual.gpus
 
 
 def _nearest(odd: _Signature, large: Sequence[_Signature]) -> _Signature:
