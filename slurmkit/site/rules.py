@@ -6,6 +6,7 @@ from slurmkit.errors import Problem
 from slurmkit.reserved import refused_option, why_reserved
 from slurmkit.site.health import broken_health
 from slurmkit.site.models import Site
+from slurmkit.site.tiers_rules import tier_rules
 from slurmkit.yamlfile.nodes import SourceMap, by_place
 
 _Found = tuple[str, str, str, str]  # message, key, hint, code
@@ -13,7 +14,7 @@ _Found = tuple[str, str, str, str]  # message, key, hint, code
 
 def broken_rules(site: Site, source: SourceMap) -> list[Problem]:
     """Return every problem of the whole, with its place."""
-    rules = (_references, _defaults, _variables, _directives, broken_health)
+    rules = (tier_rules, _references, _defaults, _variables, _directives, broken_health)
     found = [
         Problem(message, key, source.locate(key), hint, code)
         for rule in rules
@@ -32,6 +33,10 @@ def _references(site: Site) -> Iterator[_Found]:
         if tier.partition is not None and site.partitions and tier.partition not in site.partitions:
             key = f"tiers.{name}.partition"
             yield _unknown(key, tier.partition, "partitions", list(site.partitions))
+    for index, name in enumerate(site.fabric.partitions if site.fabric else []):
+        if site.partitions and name not in site.partitions:
+            key = f"fabric.partitions.{index}"
+            yield _unknown(key, name, "partitions", list(site.partitions))
     for kind, presets in site.presets_for.items():
         for index, preset in enumerate(presets):
             if preset not in site.env_presets:

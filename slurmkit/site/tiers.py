@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: What sacctmgr would read as the end of a value or a column.
 _BREAKS = "|,\"'=\\"
+#: Slurm's own account, above all others.
+ROOT = "root"
 #: Between the priorities of tiers that name none.
 _STEP = 100
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from slurmkit.site.tiers import ROOT
 from slurmkit.site.tiers_change import Change, owned
-from slurmkit.site.tiers_wanted import ROOT, State
+from slurmkit.site.tiers_wanted import State
 
 #: How to remove something (None: it is not ours), and why it is mentioned.
 Removal = tuple[Change | None, str]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from slurmkit.site.generate.slurm_conf import cluster_name
-from slurmkit.site.tiers import Account, Amount, Tier, preempted, priorities
+from slurmkit.site.tiers import ROOT, Account, Amount, Tier, preempted, priorities
 from slurmkit.units import parse_duration_s, parse_size_mib
 
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 #: Begins the description of what slurmkit has made; only that is taken away again.
 MARK = "slurmkit: "
-ROOT = "root"
 
 #: What a value is: a number, seconds, a ratio, a word, a set of words, amounts by TRES.
 Value = int | float | str | frozenset[str] | Mapping[str, int] | None
