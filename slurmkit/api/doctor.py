@@ -25,7 +25,7 @@ from slurmkit.site.lookup import FoundSite, find_site
 # What a message may take from the node to here; a clock that is off by less is not.
 _SRUN_DELAY_S = 0.3
 _SSH_DELAY_S = 1.0
-_CLEAN_S = 5.0
+_CLEAN_S = 3.0
 # Of the deadline: until srun or SSH have started the hosts' own part, and it has ended.
 _START_S = 10.0
 

@@ -5,6 +5,7 @@ import re
 from slurmkit.plan.affinity import choose_affinity
 from slurmkit.plan.inputs import Inputs
 from slurmkit.plan.model import Kind, Shape
+from slurmkit.plan.shape import choose_partition
 
 # bash refuses or ignores an assignment to these (bash(1), "Shell Variables"), so that a script
 # could not export them unchanged.
@@ -84,11 +85,23 @@ def _defaults(kind: Kind, shape: Shape) -> dict[str, str]:
 
 def _fabric(inputs: Inputs) -> dict[str, str]:
     """Return what the site's fabric asks for; a job on one node has no use for it."""
-    if inputs.site.fabric is None or inputs.spec.resources.nodes == 1:
+    fabric = inputs.site.fabric
+    if fabric is None or inputs.spec.resources.nodes == 1:
+        return {}
+    if fabric.partitions and not _partitions_of(inputs) <= set(fabric.partitions):
         return {}
     from slurmkit.site.fabric import environment  # noqa: PLC0415 - few sites name one
 
-    return environment(inputs.site.fabric)
+    return environment(fabric)
+
+
+def _partitions_of(inputs: Inputs) -> set[str]:
+    """Return the partitions that a job may run in; an empty name where nobody says."""
+    named = choose_partition(inputs)
+    if named is None and inputs.limits is not None:
+        default = inputs.limits.default_partition()
+        named = default.name if default is not None else None
+    return set((named or "").split(","))
 
 
 def _check(inputs: Inputs, key: str, layer: dict[str, str]) -> None:

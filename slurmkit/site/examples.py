@@ -93,6 +93,7 @@ EXAMPLES: dict[str, object] = {
     "affinity.wiring": "flat",
     "fabric": {"preset": "roce-800", "subnet": "10.1.0.0/16"},
     "fabric.preset": "roce-400",
+    "fabric.partitions": ["gpu"],
     "fabric.rate_gbps": 200,
     "fabric.mtu": 4200,
     "fabric.subnet": "10.1.0.0/16,10.2.0.0/16",

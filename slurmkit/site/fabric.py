@@ -51,6 +51,10 @@ class Fabric(Section):
     """The network between the nodes."""
 
     preset: PresetName = Field(description="What kind of network it is.")
+    partitions: list[Word] = Field(
+        default=[],
+        description="Partitions whose nodes are on it; others get none of it. Default: all.",
+    )
     rate_gbps: float | None = Field(
         None, gt=0, description="Rated speed of a compute NIC's port, Gb/s. Default: the preset's."
     )

@@ -325,3 +325,28 @@ def test_people_see_what_differs_and_what_to_do(nodes: Any) -> None:
     assert done.returncode == 1
     assert f"{ODD}: MTU of eth0 1400, the other 2: 1500" in done.stdout
     assert "ip link set IF mtu" in done.stdout
+
+
+def test_each_node_finds_the_index_of_its_own_address(nodes: Any) -> None:
+    """The fabric on its way to the ranks: site.yaml, plan, script, slurmkit exec, environment."""
+    job = nodes.cluster.shared_dir / "gid.yaml"
+    command = "'echo $SLURMD_NODENAME $NCCL_IB_GID_INDEX $UCX_IB_GID_INDEX $NCCL_IB_TC'"
+    job.write_text(
+        "name: gid\nresources: {nodes: 3, tasks_per_node: 1, time: 5m}\n"
+        f"launch: {{kind: torch, command: [sh, -c, {command}]}}\n"
+    )
+    moved = [nodes.hca(ODD, at) / "ports/1" for at in range(8)]
+    for port in moved:
+        (port / "gids/3").rename(port / "gids/7")
+        (port / "gid_attrs/types/3").rename(port / "gid_attrs/types/7")
+    words = [str(_PARTS["SLURMKIT"]), "submit", "--site", str(nodes.site), str(job), "--follow"]
+    env = {**nodes.env(), "HOME": str(nodes.cluster.shared_dir), "NCCL_IB_TIMEOUT": "19"}
+    try:
+        done = nodes.cluster.exec("login", words, env=env, timeout=90)
+    finally:
+        for port in moved:
+            (port / "gids/7").rename(port / "gids/3")
+            (port / "gid_attrs/types/7").rename(port / "gid_attrs/types/3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = sorted(line.partition("] ")[2] for line in done.stdout.splitlines() if "] node" in line)
+    assert said == ["node1 3 3 106", "node2 7 7 106", "node3 3 3 106"]

@@ -139,6 +139,15 @@ def test_a_job_on_one_node_has_no_use_for_it() -> None:
     assert plan({}, site("roce-800")).defaults == ()
 
 
+@pytest.mark.parametrize(
+    ("partition", "applies"), [("gpu", True), ("gpu,cpu", False), ("cpu", False), (None, False)]
+)
+def test_partitions_elsewhere_get_none_of_it(partition: str | None, applies: bool) -> None:
+    at = site({"preset": "roce-800", "partitions": ["gpu"]})
+    resources = {"nodes": 2, **({"partition": partition} if partition else {})}
+    assert ("NCCL_IB_TC" in dict(plan({"resources": resources}, at).env)) is applies
+
+
 def test_what_bash_would_read_stands_as_it_is() -> None:
     at = site({"preset": "roce-400", "env": {"NCCL_DEBUG_FILE": "/scratch/$(id).%h"}})
     found = plan(_TWO, at)
