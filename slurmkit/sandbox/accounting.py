@@ -1,6 +1,7 @@
 """Accounts, users and QOS of a sandbox with an accounting database; the wait for it."""
 
 import subprocess
+import sys
 import time
 
 from slurmkit.sandbox import console, machine, processes
@@ -40,14 +41,43 @@ def prepare(layout: Layout, timeout_s: float) -> None:
                 f"{machine.log_tails(layout, [DATABASE])}"
             )
         time.sleep(_POLL_S)
+    if layout.site:
+        _do(layout, "add", "cluster", layout.name)
+        return  # the rest is what the site says
     for words in (("cluster", layout.name), *_SETTINGS):
         _do(layout, "add", *words)
     if layout.preempt_grace_s is not None:
         _do(layout, "modify", "qos", "normal", "set", f"GraceTime={layout.preempt_grace_s}")
 
 
+def apply_site(layout: Layout) -> None:
+    """Bring the database to what the site says, as its administrator does, by the same command.
+
+    After slurmctld has started: it tells the database that GPUs are something to count.
+
+    Raises:
+        SandboxError: the database refuses something.
+    """
+    folder = layout.site_dir
+    command = [
+        *(
+            sys.executable,
+            "-m",
+            "slurmkit",
+            "site",
+            "tiers",
+            str(folder / "etc/slurmkit/site.yaml"),
+        ),
+        *("--apply", "--root", str(folder)),
+    ]
+    _run(layout, command)
+
+
 def _do(layout: Layout, *words: str) -> None:
-    command = ["sacctmgr", "--immediate", *words]
+    _run(layout, ["sacctmgr", "--immediate", *words])
+
+
+def _run(layout: Layout, command: list[str]) -> None:
     try:
         done = console.run(layout, LOGIN, command, cwd="/", timeout=30)
     except subprocess.TimeoutExpired as error:

@@ -434,6 +434,9 @@ class Sandbox:
             # With a site's long timeouts a slurmd that starts too early tries again after a minute.
             machine.start_hosts(layout, [CONTROLLER])
             readiness.wait_listening(layout, CONTROLLER, machine.BOOT_TIMEOUT_S)
+            if layout.accounting:
+                accounting.apply_site(layout)
+                progress("tiers and accounts made")
         running = machine.inits(layout)
         machine.start_hosts(layout, [host for host in layout.hosts if host not in running])
         readiness.wait_usable(layout, layout.nodes, machine.BOOT_TIMEOUT_S, progress)

@@ -19,12 +19,14 @@ from slurmkit.site.generate import File, Release, generate
 from slurmkit.site.generate.slurm_conf import key_of
 from slurmkit.site.lookup import FILE_NAME, SYSTEM_PATH, read_site
 from slurmkit.site.models import Modules, NodeType, Partition, Site
+from slurmkit.site.tiers import Account
 from slurmkit.topology.profile import profile_names
 from slurmkit.units import parse_size_mib
 from slurmkit.yamlfile.writer import dump
 
 # An interface name has 15 letters, two of which say that it is a cable (net/if.h).
 _LONGEST_NAME = 13
+_USER = "root"
 _NODE_ENV = "/etc/slurmkit/node.env"
 
 
@@ -107,6 +109,8 @@ class Trial:
         }
         changes = list(_changes(generate(self.site, release), files))
         declared = release_of(self.site.slurm.version).major
+        if self.site.accounts:
+            changes.insert(0, Change("site.yaml", "accounts: users", "its own", f"and {_USER}"))
         if declared != release:
             changes.insert(0, Change("all files", "release", str(declared), str(release)))
         text = dump(here.model_dump(mode="json", exclude_defaults=True))
@@ -179,6 +183,7 @@ def scaled(trial: Trial, layout: Layout, release: Release) -> Site:
         for name, partition in site.partitions.items()
     }
     changes = {
+        "accounts": _accounts(site),
         "node_types": kinds,
         "partitions": partitions,
         "switches": _switches(site, kept),
@@ -220,6 +225,14 @@ def _slurm(site: Site, layout: Layout, release: Release) -> object:
             "lines": [*site.slurm.lines, *lines, *layout.slurm_conf],
         }
     )
+
+
+def _accounts(site: Site) -> dict[str, Account]:
+    """Return the accounts with root, who is the only user that a sandbox is sure to have."""
+    return {
+        name: account.model_copy(update={"users": [*account.users, _USER]})
+        for name, account in site.accounts.items()
+    }
 
 
 def _kept(nodes: str | None, kept: set[str]) -> str | None:

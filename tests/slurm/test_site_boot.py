@@ -116,6 +116,18 @@ def test_the_policy_of_the_site_holds(dgx: Sandbox) -> None:
     assert "partition gpu is for GPU jobs" in refused.stderr
 
 
+def test_the_tiers_of_the_site_hold(dgx: Sandbox) -> None:
+    show = ["srun", "-t1", "--gres=gpu:1", "printenv", "SLURM_JOB_QOS"]
+    assert dgx.exec("login", show).stdout.split() == ["training"]  # its account's default
+    show.insert(1, "--qos=production")
+    assert dgx.exec("login", show).stdout.split() == ["production"]
+    rows = dgx.exec(
+        "login", ["sacctmgr", "-nP", "show", "qos", "format=name,preempt,gracetime"], check=True
+    ).stdout
+    assert "production|experiment,training|00:00:00" in rows
+    assert "training|experiment|00:02:00" in rows
+
+
 def test_the_site_is_found_on_its_hosts(dgx: Sandbox) -> None:
     shown = dgx.exec("dgx22", [SLURMKIT, "site", "show", "--json"], cwd="/", check=True)
     keys = json.loads(shown.stdout)["keys"]
