@@ -22,6 +22,7 @@ _REPORTS = {
     "bench": "`bench ... --json`, and `bench.json` in its run directory",
     "health-check": "`health check --json`",
     "health-drains": "`health drains --json`",
+    "site-generate": "`site generate --json`",
     "ckpt-list": "`ckpt list --json`",
     "ckpt-verify": "`ckpt verify --json`",
     "ckpt-prune": "`ckpt prune --json`",

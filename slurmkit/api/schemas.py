@@ -78,6 +78,7 @@ _VALUES = {
     "ckpt-list": ("slurmkit.api.checkpoints", "CheckpointList", True),
     "ckpt-prune": ("slurmkit.api.checkpoints", "PrunedCheckpoints", True),
     "health-drains": ("slurmkit.api.health", "DrainedNode", True),
+    "site-generate": ("slurmkit.site.generation", "Generation", False),
     "ckpt-commit": ("slurmkit.api.checkpoints", "CommittedCheckpoint", False),
 }
 _TOPOLOGY = ("topo-show", "topo-verify", "topo-plan")
