@@ -151,6 +151,7 @@ _NODE_FIELDS = {
     "munge_socket": str,
     "nvidia_smi": str,
     "driver_s": float,
+    "root": Path,
     "local_dir": Path,
     "shared_dir": Path,
 }

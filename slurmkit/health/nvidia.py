@@ -7,15 +7,17 @@ import contextlib
 import importlib
 import os
 import re
-import subprocess
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Any
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING, Any
 
 from slurmkit.health.check import Node
 from slurmkit.record import Record
+
+# A prolog imports this module and asks nobody: it does not pay for what only asking needs.
+if TYPE_CHECKING:
+    from xml.etree import ElementTree
 
 #: All checks that ask the driver share one process.
 GROUP = "gpu-driver"
@@ -178,6 +180,8 @@ def _by_program(program: str, deadline: float) -> tuple[Gpu, ...]:
 
 def _run(argv: list[str], deadline: float) -> str:
     """Run a program that may ignore every signal but KILL, and even that one for a while."""
+    import subprocess  # noqa: PLC0415
+
     try:
         process = subprocess.Popen(
             argv,
@@ -209,6 +213,8 @@ def read_xml(text: str) -> tuple[Gpu, ...]:
     Raises:
         DriverError: it is no XML.
     """
+    from xml.etree import ElementTree  # noqa: PLC0415
+
     try:
         root = ElementTree.fromstring(text)  # noqa: S314 (from the driver's own program)
     except ElementTree.ParseError as error:
@@ -216,7 +222,7 @@ def read_xml(text: str) -> tuple[Gpu, ...]:
     return tuple(_of_xml(index, gpu) for index, gpu in enumerate(root.iter("gpu")))
 
 
-def _of_xml(index: int, gpu: ElementTree.Element) -> Gpu:
+def _of_xml(index: int, gpu: "ElementTree.Element") -> Gpu:
     def text(path: str) -> str:
         return (gpu.findtext(path) or "").strip()
 

@@ -113,11 +113,12 @@ class Cluster:
             self.until(lambda before=before: seen() > before)  # type: ignore[misc]
 
 
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Cluster]:
+@pytest.fixture(scope="module", params=["host", pytest.param("forky", marks=pytest.mark.long)])
+def nodes(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     if os.geteuid() != 0:
         pytest.skip("a sandbox cluster needs root")
     name = f"test-health-{os.getpid()}"
+    release = str(request.param)
     scripts = Path(f"/var/lib/slurmkit/health-test-{os.getpid()}")
     scripts.mkdir(parents=True)
     lines = []
@@ -138,7 +139,9 @@ def nodes() -> Iterator[Cluster]:
         "nohold_on_prolog_fail",
     ]
     try:
-        sandbox = Sandbox.up(name, nodes=3, gpus=2, cpus=8, slurm_conf=lines, share=[scripts, ROOT])
+        sandbox = Sandbox.up(
+            name, nodes=3, gpus=2, cpus=8, slurm_conf=lines, share=[scripts, ROOT], release=release
+        )
     except SandboxUnavailableError as error:
         shutil.rmtree(scripts)
         pytest.skip(f"no sandbox cluster on this machine: {error.message}")

@@ -1,7 +1,5 @@
 """Is the node's clock held right by a time server?"""
 
-import ctypes
-
 from slurmkit.health.check import FULL, Check, Found, Node, Threshold, fail, passed, skipped, warn
 from slurmkit.health.verdict import NOTE
 
@@ -19,6 +17,8 @@ def judge(status: int, max_error_s: float, fail_s: float) -> Found:
 
 
 def _look(node: Node) -> Found:
+    import ctypes  # noqa: PLC0415 (a prolog, which does not look here, should not pay for it)
+
     # struct timex begins with modes (int), then offset, freq, maxerror, esterror (long) and
     # status (int); modes 0 only reads.
     buffer = (ctypes.c_long * _WORDS)()

@@ -2,16 +2,15 @@
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
 
 from slurmkit.health.check import Check, Found, Node, fail, passed, skipped, warn
 from slurmkit.health.verdict import DRAIN
+from slurmkit.record import Record
 
 _RATE = re.compile(r"([\d.]+) Gb/sec")
 
 
-@dataclass(frozen=True)
-class _Port:
+class _Port(Record):
     name: str
     kind: str
     active: bool

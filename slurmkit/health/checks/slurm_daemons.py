@@ -1,7 +1,5 @@
 """Are slurmd and munged alive?"""
 
-import socket
-
 from slurmkit.health.check import FULL, Check, Found, Node, fail, passed, skipped
 from slurmkit.health.verdict import NOTE
 
@@ -23,6 +21,8 @@ def _look(node: Node) -> Found:
 
 def _munge(path: str) -> str:
     """Return why munged cannot be reached; empty when it can."""
+    import socket  # noqa: PLC0415 (a prolog, which does not look here, should not pay for it)
+
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_TIMEOUT_S)
         try:
