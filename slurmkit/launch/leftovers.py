@@ -51,7 +51,7 @@ def sweep(
     uid: int | None = None,
     max_age_s: float | None = None,
     grace_s: float = 2.0,
-    spare: Callable[[int], bool] = lambda _pid: False,
+    also: str = "",
     folders: Iterable[str] | None = None,
 ) -> dict[str, list[str]]:
     """End the processes that carry a mark, then remove what nobody uses any more.
@@ -62,7 +62,8 @@ def sweep(
         max_age_s: how long ago the job began, seconds: older SysV segments are not its own. None
             leaves all SysV segments alone that were not attached to its processes.
         grace_s: seconds between TERM and KILL.
-        spare: says of a process's number whether it is to live all the same.
+        also: a text that the same environment must hold besides; empty for none. A job hands its
+            marks on to jobs that it submits, and their own number tells these apart.
         folders: where Open MPI keeps its sessions; None for /tmp, /var/tmp and $TMPDIR.
 
     Returns:
@@ -72,7 +73,7 @@ def sweep(
     uid = os.geteuid() if uid is None else uid
     wanted = [os.fsencode(mark) for mark in marks]
     found = _Found(uid)
-    _end_all(found, lambda: _living(wanted, uid, spare), grace_s)
+    _end_all(found, lambda: _living(wanted, uid, os.fsencode(also)), grace_s)
     if folders is None:
         folders = ("/tmp", "/var/tmp", os.environ.get("TMPDIR") or "/tmp")
     _remove_files(found, folders)
@@ -95,7 +96,7 @@ class _Found:
 # -- processes ---------------------------------------------------------------------------------
 
 
-def marked(marks: list[bytes], uid: int) -> dict[int, bytes]:
+def marked(marks: list[bytes], uid: int, also: bytes = b"") -> dict[int, bytes]:
     """Return the processes of a user that carry a mark or descend from one that does, by number.
 
     This process and those that it descends from are never among them.
@@ -113,7 +114,8 @@ def marked(marks: list[bytes], uid: int) -> dict[int, bytes]:
         except OSError:
             continue  # it has ended, or is none of ours
         parents[pid], names[pid] = parent, command.split(b"\0")[0]
-        if _has(marks, environ.split(b"\0")) or _is_daemon(marks, command):
+        entries = environ.split(b"\0")
+        if (_has(marks, entries) and (not also or also in entries)) or _is_daemon(marks, command):
             found.add(pid)
     ours = set(_ancestors(os.getpid()))
     found -= ours
@@ -134,8 +136,24 @@ def _is_daemon(marks: list[bytes], command: bytes) -> bool:
     return os.path.basename(words[0]) in _DAEMONS and any(value in words for value in values)
 
 
-def _living(marks: list[bytes], uid: int, spare: Callable[[int], bool]) -> dict[int, str]:
-    names = {pid: os.fsdecode(name) for pid, name in marked(marks, uid).items() if not spare(pid)}
+def other_jobs(job_id: str, uid: int) -> set[str]:
+    """Return the ids of other Slurm jobs that a user has processes of on this machine."""
+    found = set()
+    for pid in _pids():
+        try:
+            if os.stat(f"/proc/{pid}").st_uid != uid:
+                continue
+            entries = _read(f"/proc/{pid}/environ").split(b"\0")
+        except OSError:
+            continue
+        found |= {
+            os.fsdecode(entry[13:]) for entry in entries if entry.startswith(b"SLURM_JOB_ID=")
+        }
+    return found - {job_id}
+
+
+def _living(marks: list[bytes], uid: int, also: bytes) -> dict[int, str]:
+    names = {pid: os.fsdecode(name) for pid, name in marked(marks, uid, also).items()}
     return {pid: f"{pid} {os.path.basename(name)}" for pid, name in names.items()}
 
 
@@ -375,10 +393,15 @@ def main(arguments: list[str]) -> int:
     """Sweep this machine and print one line of JSON; 1 when something is left."""
     parser = argparse.ArgumentParser(prog="leftovers")
     parser.add_argument("--mark", action="append", required=True)
+    parser.add_argument("--also", default="")
+    parser.add_argument("--job-id", default="", help="of Slurm: spare segments of others")
     parser.add_argument("--max-age-s", type=float)
     parser.add_argument("--grace-s", type=float, default=2.0)
     options = parser.parse_args(arguments)
-    found = sweep(options.mark, max_age_s=options.max_age_s, grace_s=options.grace_s)
+    age_s = options.max_age_s
+    if options.job_id and other_jobs(options.job_id, os.geteuid()):
+        age_s = None
+    found = sweep(options.mark, also=options.also, max_age_s=age_s, grace_s=options.grace_s)
     print(json.dumps(found))
     return 1 if found["left"] else 0
 

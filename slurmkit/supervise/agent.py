@@ -93,6 +93,7 @@ class Agent:
         self._skew_s = 0.0
         self._terminated = False
         self._ended = False
+        self._dismissed = False  # by the supervisor, which is done with this job
         self._succeeding = False
 
     def run(self) -> int:
@@ -122,6 +123,10 @@ class Agent:
         finally:
             self._link.close()
             self._ranks.close()
+        if self._dismissed:
+            from slurmkit.supervise.tidying import age_s, tidy_node  # noqa: PLC0415 (at the end)
+
+            tidy_node(os.environ.get("SLURM_JOB_ID", ""), self._control.incarnation, age_s())
         return 0
 
     def _open_when_free(self) -> None:
@@ -201,7 +206,7 @@ class Agent:
         """The supervisor wants something."""
         kind = message.get("type")
         if kind == "end":
-            self._ended = True
+            self._ended = self._dismissed = True
         elif kind == "attempt":
             self._ranks.begin_attempt(int(message.get("attempt") or 0))
         elif kind == "dump":

@@ -30,8 +30,13 @@ _KEPT = ("SLURM_JOB_ID", "SLURM_JOBID", "SLURM_CONF", "SLURMD_NODENAME", "SLURM_
 
 def command_line(program: Sequence[str], nodes: Sequence[str], control: Path) -> list[str]:
     """Return the srun line that starts one agent on each of these nodes."""
+    options = step_options(nodes)
+    return ["srun", *options, "--job-name=slurmkit-agent", *program, "agent", str(control)]
+
+
+def step_options(nodes: Sequence[str]) -> list[str]:
+    """Return the options of a step with one task on each of these nodes, beside the job's own."""
     return [
-        "srun",
         "--overlap",
         f"--nodes={len(nodes)}",
         f"--ntasks={len(nodes)}",
@@ -45,10 +50,6 @@ def command_line(program: Sequence[str], nodes: Sequence[str], control: Path) ->
         "--input=none",
         "--kill-on-bad-exit=0",
         "--wait=0",
-        "--job-name=slurmkit-agent",
-        *program,
-        "agent",
-        str(control),
     ]
 
 

@@ -55,6 +55,7 @@ from slurmkit.supervise.record import Recorder
 from slurmkit.supervise.restart import write_warning
 from slurmkit.supervise.saying import say
 from slurmkit.supervise.slurm_effects import SlurmEffects
+from slurmkit.supervise.tidying import leave_nothing
 
 if TYPE_CHECKING:
     from slurmkit.supervise.watching import Watching
@@ -426,9 +427,18 @@ class Supervisor:
         await self._journal.flush()
         if attempt is not None:
             await self._outlived(attempt)
+            await asyncio.to_thread(self._leave_nothing, attempt)
             if not self._journal.stale:
                 await self._call_hooks(attempt, action.code)
         self._exit_code = action.code
+
+    def _leave_nothing(self, attempt: Attempt) -> None:
+        """Remove what the ranks have left: on other nodes, too, where no agents do that."""
+        # Slurm starts no step any more in a job that it ends; ranks that ended well left nothing.
+        by_step = attempt.code != 0 and not (self._watching or self._terminated)
+        nodes = attempt.plan.nodes if by_step else ()
+        if done := leave_nothing(self._job, self._journal.incarnation, nodes):
+            say(f"left by the ranks on {self._job.host}: {done}")
 
     async def _outlived(self, attempt: Attempt) -> None:
         """Return when the launcher has ended, which it may not have if Slurm ends the job."""
