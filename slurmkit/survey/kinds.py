@@ -157,12 +157,21 @@ def _kind(
         hosts=tuple(hosts),
         declared=declaration,
         shape=Shape(usual.sockets, usual.cores, usual.threads, memory) if usual else Shape(),
-        gpus=usual.gpus if usual and model is not None else declaration.gpus if declaration else 0,
+        gpus=_gpus(declaration, usual if model is not None else None, len(alike)),
         gpu_type=(declaration.gpu_type if declaration else "") or gpu_type,
         profile=profile,
         model=model,
         num_seen=len(seen),
     )
+
+
+def _gpus(declaration: DeclaredNode | None, usual: _Signature | None, num_alike: int) -> int:
+    """Return the GPUs of a kind; one node alone that shows fewer than declared is a broken one."""
+    if declaration is None:
+        return usual.gpus if usual else 0
+    if usual is None or (num_alike < 2 and usual.gpus < declaration.gpus):
+        return declaration.gpus
+    return usual.gpus
 
 
 def _profile(topologies: Iterable[Topology | None]) -> tuple[str, Topology | None]:

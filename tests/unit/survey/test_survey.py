@@ -113,6 +113,12 @@ def test_a_node_with_a_dead_gpu_is_a_broken_one_of_its_kind() -> None:
     assert found == ["n[2-3]: gpus: declared 8 (slurm.conf), found 7"]
 
 
+def test_one_node_alone_with_fewer_gpus_is_broken_and_two_are_declared_wrongly() -> None:
+    (one,) = kinds(declared("n1"), facts("n1", num_gpus=7))
+    (two,) = kinds(declared("n1 n2"), facts("n1 n2", num_gpus=7))
+    assert (one.gpus, two.gpus) == (8, 7)
+
+
 def test_nodes_that_fit_no_declaration_make_their_own_kinds() -> None:
     nodes = declared("n1 n2 n3 n4", gpus=0, gpu_type="")
     seen = {**facts("n1 n2"), **facts("n3 n4", num_gpus=4)}
