@@ -63,6 +63,8 @@ def mpi(
         raise refuse(report)
     if export is not None:
         output.note(f"slurmkit: MPI: {report.why}")
+        if report.trouble:
+            output.note(f"slurmkit: MPI: {report.trouble}")
         output.echo(with_guard(report, export).exports(several_cpus=cpus > 1))
         return
     rows = [
@@ -73,6 +75,7 @@ def mpi(
         ["plugin", report.choice.plugin if report.choice else ""],
         *([name, value] for name, value in (report.choice.env if report.choice else ())),
         ["why", report.why],
+        ["trouble", report.trouble],
     ]
     for line in output.table(["WHAT", "IS"], [row for row in rows if row[1]]):
         output.echo(line)

@@ -55,6 +55,20 @@ class Found(Record):
         return int(text) if text.isdigit() else 0
 
 
+def known_trouble(found: Found) -> str:
+    """Return what is known to go wrong with this release, for people; empty for nothing."""
+    if found.family == "mpich" and (3, 4) <= _numbers(found.version) < (4, 2):
+        # pmodels/mpich pull request 6596, of July 2023; seen with 4.0.2 over UCX and Slurm's pmi2.
+        return (
+            f"{found} over UCX may hang in MPI_Finalize, when all results are there; 4.2 does not"
+        )
+    return ""
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+
+
 def parse(text: str, *, needed: tuple[str, ...] = ()) -> Found | None:
     """Return the MPI that a text is about; None when it is about none.
 

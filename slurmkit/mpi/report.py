@@ -3,7 +3,7 @@
 import shlex
 
 from slurmkit.mpi.choice import Choice, Refusal
-from slurmkit.mpi.found import NAMES, Found
+from slurmkit.mpi.found import NAMES, Found, known_trouble
 from slurmkit.record import Record
 
 #: How lines of output name their rank, by the family of the mpirun.
@@ -40,6 +40,11 @@ class Report(Record):
     guard: str = ""
 
     @property
+    def trouble(self) -> str:
+        """What is known to go wrong with the program's MPI; empty for nothing."""
+        return known_trouble(self.found) if self.found is not None and self.certain else ""
+
+    @property
     def why(self) -> str:
         """One line of explanation."""
         if self.refusal is not None:
@@ -74,6 +79,7 @@ class Report(Record):
             "mpirun": self.mpirun or None,
             "fits": self.refusal is None,
             "why": self.why,
+            "trouble": self.trouble,
             "hint": self.refusal.hint if self.refusal else "",
         }
 
