@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slurmkit.health.check import Check, Node
-from slurmkit.health.config import CONFIG_PATH, configured, node_of, read_if_there
+from slurmkit.health.config import (
+    CONFIG_PATH,
+    HealthConfig,
+    HealthConfigError,
+    configured,
+    node_of,
+    read_if_there,
+)
 from slurmkit.health.registry import checks_of
 from slurmkit.health.verdict import FAIL, SKIPPED, WARN, Verdict, from_fields
 
@@ -28,7 +35,10 @@ def preflight(
         num_gpus: GPUs that the node should have; None when unknown.
         within_s: how long all of it may take, seconds.
     """
-    config = read_if_there(Path(os.environ.get("SLURMKIT_HEALTH_CONF") or CONFIG_PATH))
+    config = HealthConfig()
+    # A mistake in the site's file is for its health program to complain about, not for each job.
+    with contextlib.suppress(HealthConfigError):
+        config = read_if_there(Path(os.environ.get("SLURMKIT_HEALTH_CONF") or CONFIG_PATH))
     host = os.environ.get("SLURMD_NODENAME") or os.uname().nodename
     node = node_of(config, host)
     node = node.replace(

@@ -15,7 +15,7 @@ _STATE = re.compile(r"^\s+State=(\S+)", re.MULTILINE)
 # "Reason=words [user@2026-11-21T15:10:27]", the rest of its line; older releases end there.
 _REASON = re.compile(r"^\s+Reason=(.*?)(?: \[(\S+)@([^\]\s]+)\])?\s*$", re.MULTILINE)
 # Letters that sinfo puts behind a state (sinfo(1), NODE STATE CODES).
-_MARKS = "*~#!%$@^-+"
+_MARKS = "*~#!%$@^-"
 _LONG_STATES = {"drained": {"IDLE", "DRAIN"}, "draining": {"MIXED", "DRAIN"}}
 _REQUEUE_POLL_S = 0.25
 
@@ -165,7 +165,7 @@ def parse_node(name: str, printed: str) -> NodeRecord:
     state = _STATE.search(printed)
     if state is None:
         raise SlurmError(f"scontrol show node {name} printed no state")
-    flags = frozenset(state[1].rstrip(_MARKS).upper().split("+"))
+    flags = frozenset(word.rstrip(_MARKS) for word in state[1].upper().split("+"))
     reason = _REASON.search(printed)
     if reason is None:
         return NodeRecord(name, flags)

@@ -152,7 +152,10 @@ def test_a_file_of_the_site_that_is_broken_keeps_nobody_from_starting(place: Pla
 
 
 def test_a_prolog_imports_little() -> None:
-    code = "import sys; from slurmkit.health import prolog, registry; registry.all_checks(); print(' '.join(sorted(sys.modules)))"
+    code = (
+        "import sys; from slurmkit.health import prolog, registry; registry.all_checks(); "
+        "print(*sorted(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"typer", "pydantic", "rich", "yaml", "asyncio", "subprocess", "dataclasses", "xml"}
     assert not heavy & set(done.stdout.split())
