@@ -22,9 +22,11 @@ from slurmkit.hostlist import expand
 from slurmkit.site.fabric import expectation
 from slurmkit.site.lookup import FoundSite, find_site
 
-# What a message may take from the node to here; a clock that is off by less is not.
-_SRUN_DELAY_S = 0.3
-_SSH_DELAY_S = 1.0
+# A message that was long on its way looks like a clock that is behind, and never like one that is
+# ahead: seconds that are forgiven, (ahead, behind).
+_SRUN_DELAY_S = (0.3, 3.0)
+# Of SSH nobody knows when the last line came, but only how long all of it took.
+_SSH_DELAY_S = (1.0, 3.0)
 _CLEAN_S = 3.0
 # Of the deadline: until srun or SSH have started the hosts' own part, and it has ended.
 _START_S = 10.0
@@ -221,14 +223,15 @@ def _command(request: Request) -> list[str]:
 
 
 def _with_clocks(
-    reports: list[HostReport], skews: Mapping[str, float], delay_s: float
+    reports: list[HostReport], skews: Mapping[str, float], delays_s: tuple[float, float]
 ) -> list[HostReport]:
     """Return the reports with an answer about each host's clock, where that was asked for."""
     found = []
     for report in reports:
         answers = dict(report.answers)
         if report.host in skews and clock.LINK.id in answers:
-            answers[clock.LINK.id] = clock.judge(skews[report.host], delay_s)
+            skew_s = skews[report.host]
+            answers[clock.LINK.id] = clock.judge(skew_s, delays_s[skew_s < 0])
         found.append(report.replace(answers=answers))
     return found
 

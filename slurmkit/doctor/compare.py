@@ -7,10 +7,12 @@ both sides.
 from collections.abc import Mapping
 
 from slurmkit.doctor.link import Answer, Link
+from slurmkit.health.verdict import WARN
 from slurmkit.hostlist import compress
 from slurmkit.record import Record
 
-_MISSING = "none"
+#: What stands for a fact that a host has not, such as the MTU of an interface of another name.
+_MISSING = "not there"
 
 
 class Difference(Record):
@@ -72,7 +74,10 @@ def compare(link: Link, answers: Mapping[str, Answer]) -> list[Difference]:
             continue
         values = sorted(by_value.items(), key=lambda item: -len(item[1]))
         sides = tuple((value, tuple(hosts)) for value, hosts in values)
-        differences.append(Difference(link.id, link.differs, name, sides))
+        # Hosts that are built otherwise are no failure by that alone.
+        only_missing = len(by_value) == 2 and _MISSING in by_value
+        verdict = WARN if only_missing else link.differs
+        differences.append(Difference(link.id, verdict, name, sides))
     return differences
 
 

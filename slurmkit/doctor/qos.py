@@ -1,4 +1,4 @@
-"""What a NIC does with priorities: asked of iproute2's dcb, else of NVIDIA's mlnx_qos.
+"""What a NIC does with priorities: asked of NVIDIA's mlnx_qos, else of iproute2's dcb.
 
 Sources: dcb-pfc(8), dcb-app(8) of iproute2; NVIDIA MLNX_EN documentation, "Quality of Service".
 """
@@ -31,19 +31,14 @@ class Qos(Record):
 
 
 def read_qos(_place: Place, dev: Netdev) -> Qos:
-    """Return what programs of this host say of an interface."""
-    by_dcb = from_dcb(
-        _json(run(["dcb", "-j", "pfc", "show", "dev", dev.name])),
-        _json(run(["dcb", "-j", "app", "show", "dev", dev.name])),
-    )
-    if by_dcb.pfc is not None and by_dcb.trust:
-        return by_dcb
+    """Return what programs of this host say of an interface; the maker's own knows its NIC best."""
     ran = run(["mlnx_qos", "-i", dev.name])
     vendor = from_mlnx_qos(ran.out) if ran and ran.code == 0 else Qos()
-    return Qos(
-        by_dcb.pfc if by_dcb.pfc is not None else vendor.pfc,
-        by_dcb.trust or vendor.trust,
-        by_dcb.priority_of or vendor.priority_of,
+    if vendor.pfc is not None and vendor.trust:
+        return vendor
+    return from_dcb(
+        _json(run(["dcb", "-j", "pfc", "show", "dev", dev.name])),
+        _json(run(["dcb", "-j", "app", "show", "dev", dev.name])),
     )
 
 
@@ -59,8 +54,8 @@ def from_dcb(pfc: object, app: object) -> Qos:
     if isinstance(app, dict):
         for entry in app.get("dscp_prio", []):
             mapped[_dscp(entry[0])] = int(entry[1])
-    trust = "dscp" if mapped else ""
-    return Qos(lossless, trust, mapped)
+        return Qos(lossless, "dscp" if mapped else "pcp", mapped)
+    return Qos(lossless)
 
 
 # Names that dcb prints for code points (RFC 2474, 2597, 3246): CS0-CS7, AF11-AF43, EF.

@@ -62,6 +62,11 @@ _OUTCOMES = (
         "a warning with its name; with `missing_gid: error` the program does not start",
     ),
     ("the job or the site set the variables", "they stay as they are"),
+    (
+        "no `slurmkit exec` starts the ranks (pyxis, a portable script)",
+        "the index stays unset: NCCL from 2.21 on and UCX find one themselves, NCCL within "
+        "`NCCL_IB_ADDR_RANGE`",
+    ),
 )
 
 _LEFT_ALONE = (

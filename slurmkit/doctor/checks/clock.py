@@ -11,7 +11,7 @@ def judge(skew_s: float, uncertain_s: float) -> Answer:
 
     Args:
         skew_s: seconds; negative for behind.
-        uncertain_s: how long the message may have been on its way.
+        uncertain_s: what the message's way may have added.
     """
     certain_s = max(0.0, abs(skew_s) - uncertain_s)
     where = "ahead of" if skew_s > 0 else "behind"
@@ -20,7 +20,7 @@ def judge(skew_s: float, uncertain_s: float) -> Answer:
         return fail(detail)
     if certain_s >= WARN_S:
         return warn(detail)
-    return passed(f"within {abs(skew_s) + uncertain_s:.1f} s")
+    return passed(f"within {max(abs(skew_s), uncertain_s):.1f} s")
 
 
 def _look(_place: Place) -> Answer:

@@ -33,7 +33,7 @@ def _look(place: Place) -> Answer:
 LINK = Link(
     id="dscp",
     group="fabric",
-    reads="dcb app show, or mlnx_qos -i, of each RoCE interface",
+    reads="mlnx_qos -i, or dcb app show, of each RoCE interface",
     limits="fails when the site's fabric is RoCE and a NIC trusts another field, when the site's "
     "fabric.dscp is not mapped to fabric.priority, or when nodes differ",
     todo="mlnx_qos -i IF --trust dscp, and --dscp2prio set,26,3: else RDMA packets come into the "

@@ -39,7 +39,7 @@ def _all(known: "dict[str, frozenset[int]]") -> str:
 LINK = Link(
     id="pfc",
     group="fabric",
-    reads="dcb pfc show, or mlnx_qos -i, of each RoCE interface",
+    reads="mlnx_qos -i, or dcb pfc show, of each RoCE interface",
     limits="fails when not exactly the site's fabric.priority is lossless, or when nodes differ; "
     "without a site it warns when none is",
     todo="mlnx_qos -i IF --pfc 0,0,0,1,0,0,0,0 (or: dcb pfc set dev IF prio-pfc all:off 3:on), on "

@@ -62,8 +62,8 @@ def test_what_is_alike_does_not_differ() -> None:
 def test_a_host_that_lacks_a_fact_has_none_of_it() -> None:
     found = answers(node1="9000", node2="9000")
     found["node3"] = passed("", {"MTU of eth1": "9000"})
-    texts = [item.text for item in compare(LINK, found)]
-    assert "node3: MTU of eth0 none, the other 2: 9000" in texts
+    texts = {item.text: item.verdict for item in compare(LINK, found)}
+    assert texts["node3: MTU of eth0 not there, the other 2: 9000"] == "warn"
 
 
 def test_a_host_that_could_not_look_is_not_compared() -> None:

@@ -342,7 +342,8 @@ def test_dcb() -> None:
     assert (found.pfc, found.trust) == (frozenset({3}), "dscp")
     assert dict(found.priority_of) == {26: 3, 48: 6, 46: 5, 4: 0}
     assert from_dcb(None, None).pfc is None
-    assert from_dcb(pfc, {}).trust == ""
+    assert from_dcb(pfc, {}).trust == "pcp"
+    assert from_dcb(pfc, None).trust == ""
 
 
 def test_names_that_do_not_resolve(tmp_path: Path) -> None:
