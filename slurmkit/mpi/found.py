@@ -20,7 +20,7 @@ NAMES = {
 _VERSION = r"v?(\d+(?:\.\d+)*(?:[a-z]+\d*)?)"
 # The order matters: what derives from MPICH may name it, too.
 _FAMILIES = (
-    ("openmpi", re.compile(rf"Open MPI\)? {_VERSION}")),
+    ("openmpi", re.compile(rf"(?:Open MPI|OpenRTE)\)? {_VERSION}")),
     ("intel", re.compile(rf"Intel\(R\) MPI Library.*?(?:Version )?{_VERSION}")),
     ("cray", re.compile(rf"CRAY MPICH version {_VERSION}")),
     ("mvapich", re.compile(rf"MVAPICH2?(?:\(\w+\))? Version\s*:\s*{_VERSION}")),
