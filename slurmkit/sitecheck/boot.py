@@ -26,7 +26,7 @@ from slurmkit.sitecheck.rules.places import HOST
 #: Debian releases whose root file systems the sandbox makes, and the Slurm in each.
 SUITES = ("trixie", "forky")
 _TIMEOUT_S = 30.0
-_LISTEN_S = 10.0
+_LISTEN_S = 5.0
 
 
 @dataclass(frozen=True)

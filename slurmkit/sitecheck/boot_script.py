@@ -139,7 +139,7 @@ def _until(condition: str, rounds: int) -> list[str]:
     return [
         f"n=0; until {condition}; do",
         f"  n=$((n+1)); if [ $n -gt {rounds} ] || ! kill -0 $ctld 2>/dev/null; then",
-        "    kill $ctld 2>/dev/null; wait $ctld 2>/dev/null",
+        "    kill -9 $ctld 2>/dev/null; wait $ctld 2>/dev/null",
         f"    echo {_q(MARK)}end $?; exit 0; fi",
         "  sleep 0.02",
         "done",

@@ -82,7 +82,7 @@ def _same(said: str, shown: str) -> bool:
     if left == right:
         return True
     if _is_time(said) and _is_time(shown):
-        return parse_duration_s(said) == parse_duration_s(shown)
+        return _seconds(said) == _seconds(shown)
     if number(said) is not None or unit:
         return number(said) is None or unit is None  # another form; who knows
     return _words(left) <= _words(right) or bool(_words(right)) is False

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from slurmkit.errors import Location, Problem
-from slurmkit.sitecheck import registry
-from slurmkit.sitecheck.config import Cluster, Entity
-from slurmkit.sitecheck.syntax import Line, Pair
+from slurmkit.sitecheck import registry, words
+from slurmkit.sitecheck.choices import PLUGINS
+from slurmkit.sitecheck.config import Cluster, Conf, Entity, hosts
+from slurmkit.sitecheck.syntax import Pair
 
 fault = partial(registry.fault, group="Seen by slurmctld")
 
@@ -37,8 +38,12 @@ _NOISE = re.compile(
 _ACCOUNTS = re.compile(
     r"used with SlurmDBD|slurmdbd|association|\bassoc_mgr|Fairshare", re.IGNORECASE
 )
+_TWICE = re.compile(r"more than once|[Dd]uplicate")
 #: What follows from an error that was named before.
-_FOLLOWS = re.compile(r"Unable to process configuration|something wrong with opening/reading")
+_FOLLOWS = re.compile(
+    r"Unable to process configuration|something wrong with opening/reading"
+    r"|Could not open/read/parse|Failed to initialize|cannot (?:create|find) \w+ (?:context|plugin)"
+)
 
 
 @dataclass(frozen=True)
@@ -96,9 +101,16 @@ def locate(cluster: Cluster, text: str) -> Location | None:
         return place
     if (match := _KEY.search(text)) and (place := _key(cluster, match["key"] or match["named"])):
         return place
-    words = [word.strip(".,:;()'\"") for word in _WORD.findall(text)]
-    for finder in (_value, _entity, _keyword):
-        for word in words:
+    if place := _named(cluster, text):
+        return place
+    said = [word.strip(".,:;()'\"") for word in _WORD.findall(text)]
+    if _TWICE.search(text):
+        for word in said:
+            if pairs := cluster.slurm.settings.get(word.lower()):
+                return pairs[-1].where
+    member = partial(_member, text=text)
+    for finder in (_value, _entity, member, _in_yaml, _plugin, _keyword, _missing_keyword):
+        for word in said:
             if place := finder(cluster, word):
                 return place
     return None
@@ -116,27 +128,30 @@ def _in_file(cluster: Cluster, text: str) -> Location | None:
     return Location(file.shown, number, column)
 
 
-def _lines(cluster: Cluster) -> Iterator[Line]:
+def _pairs(cluster: Cluster) -> Iterator[tuple[Conf, str, Pair]]:
+    """Yield every pair with its file and the word that starts its line."""
     for conf in cluster.confs.values():
-        if conf.name != "slurmdbd.conf":  # slurmctld does not read it
-            yield from conf.lines
-
-
-def _pairs(cluster: Cluster) -> Iterator[Pair]:
-    for line in _lines(cluster):
-        yield from line.pairs
+        if conf.name == "slurmdbd.conf":  # slurmctld does not read it
+            continue
+        starters = words.line_starters(conf.name)
+        for line in conf.lines:
+            for index, pair in enumerate(line.pairs):
+                starts = index and line.pairs[0].name in starters
+                yield conf, line.pairs[0].name if starts else "", pair
 
 
 def _key(cluster: Cluster, key: str) -> Location | None:
-    wanted = key.lower()
-    return next((pair.where for pair in _pairs(cluster) if pair.name == wanted), None)
+    """Return where a keyword stands that is not known there; else where it stands first."""
+    found = [item for item in _pairs(cluster) if item[2].name == key.lower()]
+    lost = [item for item in found if words.find(item[0].name, key, item[1]) is None]
+    return next((pair.where for _, _, pair in [*lost, *found]), None)
 
 
 def _value(cluster: Cluster, word: str) -> Location | None:
     """Return where a whole value stands that is no number and no common word."""
     if len(word) < 4 or word.isdigit() or word.lower() in _COMMON:
         return None
-    found = [pair for pair in _pairs(cluster) if pair.value == word]
+    found = [pair for _, _, pair in _pairs(cluster) if pair.value == word]
     return found[0].value_where if len(found) == 1 else None
 
 
@@ -149,9 +164,67 @@ def _entity(cluster: Cluster, word: str) -> Location | None:
     return None
 
 
+_NAMED = (
+    (re.compile(r"[Ss]witch(?: configuration)? \(?([\w.-]+)\)?"), "topology.conf", "SwitchName"),
+    (re.compile(r"[Bb]lock(?: configuration)? \(?([\w.-]+)\)?"), "topology.conf", "BlockName"),
+    (re.compile(r"partition '?([\w.-]+)"), "slurm.conf", "PartitionName"),
+)
+
+
+def _named(cluster: Cluster, text: str) -> Location | None:
+    """Return the line that defines a switch, block or partition that a message names as such."""
+    for pattern, file, starter in _NAMED:
+        conf, match = cluster.conf(file), pattern.search(text)
+        if conf and match:
+            first = [line.pairs[0] for line in conf.starting(starter)]
+            same = [pair for pair in first if match[1] in (pair.value, *hosts(pair.value))]
+            if same:
+                return (same[-1] if _TWICE.search(text) or "already" in text else same[0]).where
+    return None
+
+
+def _member(cluster: Cluster, word: str, text: str) -> Location | None:
+    """Return where a host is one of a list: of a switch, where it is about switches."""
+    keys = ("nodes", "switches", "downnodes")
+    found = [
+        (conf, pair)
+        for conf, _, pair in _pairs(cluster)
+        if pair.name in keys and word in hosts(pair.value)
+    ]
+    about = [pair for conf, pair in found if ("switch" in text) == (conf.name == "topology.conf")]
+    return about[-1].value_where if about else (found[-1][1].value_where if found else None)
+
+
+def _in_yaml(cluster: Cluster, word: str) -> Location | None:
+    """Return the last line of topology.yaml with a name of a node or switch."""
+    found = cluster.candidate.conf("topology.yaml")
+    if found is None or not word[-1:].isalnum() or word.lower() in _COMMON:
+        return None
+    name = re.compile(rf"(?<![\w-]){re.escape(word)}(?![\w-])")
+    lines = found[1].text.splitlines()
+    at = [index for index, line in enumerate(lines, start=1) if name.search(line)]
+    return Location(found[1].shown, at[-1], 1) if at else None
+
+
+def _plugin(cluster: Cluster, word: str) -> Location | None:
+    """Return where a plugin such as job_submit/lua is switched on."""
+    kind, slash, name = word.partition("/")
+    for conf, _, pair in _pairs(cluster) if slash and name else ():
+        if PLUGINS.get((conf.name, pair.name)) == kind and name in pair.value:
+            return pair.value_where
+    return None
+
+
 def _keyword(cluster: Cluster, word: str) -> Location | None:
+    """Return where a keyword is set."""
     name = word.partition("=")[0]
     return _key(cluster, name) if name[:1].isupper() and len(name) > 3 else None
+
+
+def _missing_keyword(cluster: Cluster, word: str) -> Location | None:
+    """Return the start of slurm.conf for a keyword that it lacks."""
+    known = word[:1].isupper() and words.find("slurm.conf", word)
+    return cluster.start if known else None
 
 
 _COMMON = frozenset(

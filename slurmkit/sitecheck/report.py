@@ -58,7 +58,7 @@ def check_site(folder: Path, version: str = "", *, start: bool = True) -> Report
     booted = None
     notes: list[str] = []
     if start and cluster is not None:
-        booted = _boot(cluster, engines, notes)
+        booted = _boot(cluster, engines, found, notes)
     if cluster is not None and booted is not None:
         found = _joined(found, _seen(cluster, booted))
     ordered = sorted(found, key=_place)
@@ -88,7 +88,13 @@ def _release(candidate: Candidate, version: str, engines: list[boot.Engine]) -> 
     )
 
 
-def _boot(cluster: Cluster, engines: list[boot.Engine], notes: list[str]) -> boot.Booted | None:
+#: Faults that slurmctld looks for files or hosts with, for up to a minute.
+_WAITS = frozenset({"include-missing", "include-pattern", "bad-host-list", "topology-plugin"})
+
+
+def _boot(
+    cluster: Cluster, engines: list[boot.Engine], found: list[Problem], notes: list[str]
+) -> boot.Booted | None:
     engine = boot.choose(engines, cluster.release)
     if engine is None:
         notes.append("no slurmctld on this machine: the files were read, and not tried")
@@ -99,6 +105,10 @@ def _boot(cluster: Cluster, engines: list[boot.Engine], notes: list[str]) -> boo
             f"there is no slurmctld {cluster.release.major} here (there is {have}): the files were"
             " read for it, and not tried"
         )
+        return None
+    waits = next((problem for problem in found if problem.code in _WAITS), None)
+    if waits is not None:
+        notes.append(f"not tried: slurmctld hangs for a while where there is {waits.code}")
         return None
     booted = boot.boot(cluster, engine)
     notes += [f"tried without {left}" for left in booted.left_out]
