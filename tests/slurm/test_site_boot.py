@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from slurmkit.sandbox import Sandbox, SandboxUnavailableError
+from slurmkit.site.generate import Release
+from slurmkit.site.generate.versions import LINES, state, table
 
 pytestmark = pytest.mark.slurm
 SLURMKIT = str(Path(sys.executable).with_name("slurmkit"))
@@ -63,6 +65,24 @@ def _values(sandbox: Sandbox) -> dict[str, str]:
     return dict(re.findall(r"^(\S+)\s+= (.*?)\s*$", text, re.MULTILINE))
 
 
+def _assert_table(sandbox: Sandbox) -> None:
+    """Let this Slurm read every keyword that any release knows: it refuses what the table says."""
+    release = Release.parse(sandbox.slurm_version)
+    names = [entry.name for entry in table().values() if entry.file == "slurm.conf"]
+    # Each of these begins a line with words of its own, or is an older name of SlurmctldHost.
+    other = {*LINES, "frontendname", "slurmctldhost", "clustername", "include"}
+    other |= {"controlmachine", "controladdr", "backupcontroller", "backupaddr"}
+    asked = [name for name in names if name.lower() not in other]
+    path = sandbox.shared_dir / "every-keyword.conf"
+    path.write_text("".join(f"{name}=1\n" for name in asked))
+    done = sandbox.exec(
+        "login", ["scontrol", "show", "config"], env={"SLURM_CONF": str(path)}, cwd="/"
+    )
+    refused = {name.lower() for name in re.findall(r"unrecognized key: (\w+)", done.stderr)}
+    said = {name.lower() for name in asked if state("slurm.conf", name, release) == "unknown"}
+    assert refused == said
+
+
 @pytest.mark.parametrize("release", ["host", "trixie", "forky"])
 @pytest.mark.parametrize("site", ["hgx-b300-roce", "sandbox", "dgx-h100"])
 def test_a_shipped_site_boots_and_runs_a_job(site: str, release: str) -> None:
@@ -74,6 +94,7 @@ def test_a_shipped_site_boots_and_runs_a_job(site: str, release: str) -> None:
         assert _complaints(sandbox) == []
         keys = {change.split(": ")[1] for change in sandbox.site_changes if "slurm.conf:" in change}
         assert keys <= (_CHANGED if sandbox.layout.accounting else _CHANGED | _ACCOUNTING)
+        _assert_table(sandbox)
         shown = sandbox.exec("login", ["scontrol", "show", "topology"], check=True).stdout
         if site != "sandbox":
             assert all(f"Nodes={host}" in shown for host in sandbox.nodes), shown

@@ -83,7 +83,22 @@ def shapes(site: Site) -> dict[str, Shape]:
             "site.yaml names no nodes, and Slurm's files are about nodes",
             hint="Say node_types.NAME.nodes, such as dgx[01-32], or run slurmkit site init.",
         )
+    _each_node_once(found)
     return found
+
+
+def _each_node_once(found: dict[str, Shape]) -> None:
+    owner: dict[str, str] = {}
+    for name, shape in found.items():
+        for host in expand(shape.nodes):
+            if host in owner:
+                raise UsageError(
+                    f"{host} stands under node_types.{owner[host]} and node_types.{name}"
+                    if owner[host] != name
+                    else f"{host} stands twice in node_types.{name}.nodes",
+                    hint="Slurm takes each node once.",
+                )
+            owner[host] = name
 
 
 def _shape(name: str, kind: NodeType) -> Shape:
@@ -163,6 +178,10 @@ def partition_lines(site: Site, known: dict[str, Shape]) -> list[str]:
 
 def _partition(site: Site, name: str, partition: Partition, known: dict[str, Shape]) -> str:
     kinds = _kinds(name, partition, known)
+    there = {host for kind in kinds for host in expand(kind.nodes)}
+    if stray := [host for host in expand(partition.nodes or "") if host not in there]:
+        kind = f"node_types.{partition.node_type}" if partition.node_type else "any node type"
+        raise UsageError(f"partitions.{name}.nodes has {stray[0]}, which is not among {kind}")
     words = [
         f"PartitionName={name}",
         f"Nodes={partition.nodes or ','.join(kind.nodes for kind in kinds)}",

@@ -205,6 +205,20 @@ def test_own_words_of_the_scheduler_replace_ours() -> None:
             "partitions: {p: {node_type: b}}\n",
             "node_types.b.nodes is missing",
         ),
+        (
+            "node_types: {a: {nodes: 'n[1-3]', memory: 4G, cores: 4},"
+            " b: {nodes: 'n[3-4]', memory: 4G, cores: 4}}\n",
+            "n3 stands under node_types.a and node_types.b",
+        ),
+        (
+            "node_types: {a: {nodes: 'n1,n1', memory: 4G, cores: 4}}\n",
+            "n1 stands twice in node_types.a.nodes",
+        ),
+        (
+            "node_types: {a: {nodes: n1, memory: 4G, cores: 4}}\n"
+            "partitions: {p: {node_type: a, nodes: n2}}\n",
+            "partitions.p.nodes has n2, which is not among node_types.a",
+        ),
     ],
 )
 def test_says_what_is_missing(text: str, message: str) -> None:
