@@ -45,7 +45,8 @@ def test_the_installed_package_works_without_a_checkout(installed: Path, tmp_pat
     assert "hello-ranks.yaml" in _run(installed, tmp_path, "init", "hello-ranks")
     assert _run(installed, tmp_path, "render", "hello-ranks.yaml").startswith("#!/bin/bash")
     assert "rank 3 of 4" in _run(installed, tmp_path, "run", "hello-ranks.yaml")
-    assert "slurm.conf" in _run(installed, tmp_path, "site", "generate", "dgx-h100", "--output=site")
+    made = _run(installed, tmp_path, "site", "generate", "dgx-h100", "--output=mine")
+    assert "wrote /etc/slurm/slurm.conf" in made
 
 
 def test_the_wheel_holds_what_the_checkout_holds(installed: Path) -> None:
