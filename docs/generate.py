@@ -30,6 +30,8 @@ _REPORTS = {
     "topo-show": "`topo show --json`; `topo import --json` leaves out pairs and costs",
     "topo-verify": "`topo verify --json`",
     "topo-plan": "`topo plan --json`",
+    "site-check": "`site check --json`",
+    "site-log": "`site log --json`",
 }
 _NOTICE = "<!-- Written by docs/generate.py from the code; changes made here are lost. -->\n\n"
 
@@ -226,6 +228,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/cli.md": cli_page,
     "reference/job-yaml.md": job_page,
     "reference/site-yaml.md": _call("slurmkit.site.reference:markdown"),
+    "reference/site-check.md": _call("slurmkit.sitecheck.reference:markdown"),
     "reference/json.md": json_page,
     "reference/slurm-versions.md": _call("slurmkit.site.generate.reference:markdown"),
     "reference/fabrics.md": _call("slurmkit.site.fabric_reference:markdown"),

@@ -52,6 +52,21 @@ _HEALTH: dict[str, Any] = {
         },
     },
 }
+_SITE_CHECK: dict[str, Any] = {
+    "type": "object",
+    "description": "What `slurmkit site check --json` prints.",
+    "required": ["ok", "release", "booted", "notes", "problems"],
+    "properties": {
+        "ok": {"type": "boolean", "description": "Whether there is nothing but warnings."},
+        "release": {"type": "string", "description": "Slurm that the files were read for."},
+        "booted": {
+            "type": ["string", "null"],
+            "description": "Slurm that was started on them; null where none was.",
+        },
+        "notes": {"type": "array", "items": {"type": "string"}},
+        "problems": {"type": "array", "items": _PROBLEM},
+    },
+}
 _SUBMIT = {
     "type": "array",
     "description": "What `slurmkit submit --json` prints: one object per job.",
@@ -79,11 +94,13 @@ _VALUES = {
     "ckpt-prune": ("slurmkit.api.checkpoints", "PrunedCheckpoints", True),
     "health-drains": ("slurmkit.api.health", "DrainedNode", True),
     "site-generate": ("slurmkit.site.generation", "Generation", False),
+    "site-log": ("slurmkit.site.deploy.audit", "Entry", True),
     "ckpt-commit": ("slurmkit.api.checkpoints", "CommittedCheckpoint", False),
 }
 _TOPOLOGY = ("topo-show", "topo-verify", "topo-plan")
 #: All names that ``schema_of`` knows.
-NAMES = ("job", "site", "check", "submit", *_VALUES, "ckpt-verify", "health-check", *_TOPOLOGY)
+_WRITTEN = ("ckpt-verify", "health-check", "site-check")
+NAMES = ("job", "site", "check", "submit", *_VALUES, *_WRITTEN, *_TOPOLOGY)
 
 
 def schema_of(name: str) -> dict[str, Any]:
@@ -104,8 +121,8 @@ def schema_of(name: str) -> dict[str, Any]:
         return _draft(_CHECK if name == "check" else _SUBMIT)
     if name in _VALUES:
         return _draft(_of_value(*_VALUES[name]))
-    if name == "health-check":
-        return _draft(_HEALTH)
+    if name in ("health-check", "site-check"):
+        return _draft(_HEALTH if name == "health-check" else _SITE_CHECK)
     if name == "ckpt-verify":
         verdicts = _of_value("slurmkit.api.checkpoints", "CheckpointVerdict", True)
         return _draft(_verified(verdicts))
