@@ -21,13 +21,13 @@ class TiersReport:
     Attributes:
         cluster: the cluster whose accounts these are.
         changes: what differs from site.yaml, in the order in which it is done.
-        kept: what is there and not in site.yaml; it stays.
+        notes: what is there and not in site.yaml, which stays; and what cannot be done.
         applied: whether the changes were made.
     """
 
     cluster: str
     changes: list[Change]
-    kept: list[str]
+    notes: list[str]
     applied: bool
 
 
@@ -91,7 +91,7 @@ def apply_tiers(
     finally:
         if done:
             audit.record(root, "tiers", _details(found, wanted.cluster, done))
-    return TiersReport(wanted.cluster, done, list(planned.kept), applied=True)
+    return TiersReport(wanted.cluster, done, list(planned.notes), applied=True)
 
 
 def _details(found: FoundSite, cluster: str, done: list[Change]) -> dict[str, object]:

@@ -50,12 +50,12 @@ def tiers(
         for change in planned.changes:
             show(change)
         cluster = wanted_state(found.site).cluster
-        report = TiersReport(cluster, list(planned.changes), list(planned.kept), applied=False)
+        report = TiersReport(cluster, list(planned.changes), list(planned.notes), applied=False)
     if as_json:
         output.print_json(report)
     else:
-        for why in report.kept:
-            output.note(f"kept: {why}")
+        for said in report.notes:
+            output.note(said)
         verb = "made" if apply else "to make"
         count = len(report.changes)
         changes = f"{count} change{'s' if count != 1 else ''} {verb}"

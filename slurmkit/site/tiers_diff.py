@@ -33,11 +33,11 @@ class Difference:
 
     Attributes:
         changes: in this order.
-        kept: what is there and not in site.yaml, one sentence each.
+        notes: what is there and not in site.yaml, and what cannot be done, one sentence each.
     """
 
     changes: tuple[Change, ...]
-    kept: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def difference(wanted: State, found: State, *, prune: bool = False) -> Difference:
@@ -59,8 +59,8 @@ def difference(wanted: State, found: State, *, prune: bool = False) -> Differenc
     extra = list(removals(wanted, found))
     if prune:
         changes += [change for change, _ in extra if change is not None]
-    kept = [why for change, why in extra if change is None or not prune]
-    return Difference(tuple(changes), tuple(kept))
+    notes = [f"kept: {why}" for change, why in extra if change is None or not prune]
+    return Difference(tuple(changes), (*_unknown_users(wanted, found), *notes))
 
 
 def _clusters(wanted: State, found: State) -> Iterator[Change]:
@@ -181,12 +181,26 @@ def _users(wanted: State, found: State) -> Iterator[Change]:
             yield change_of("modify", "user", user, tuple(settings), where)
 
 
+def _unknown_users(wanted: State, found: State) -> Iterator[str]:
+    """Yield roles of users whom slurmdbd does not know: it gives roles to users of accounts."""
+    known = {*found.users, *(user for _, user in wanted.members)}
+    for user, row in wanted.users.items():
+        if user not in known:
+            yield f"{user} is in no account, and cannot be made {row['adminlevel']}"
+    for account, user in sorted(wanted.coordinators):
+        if user not in known:
+            yield f"{user} is in no account, and cannot coordinate {account}"
+
+
 def _default(wanted: State, user: str) -> tuple[str, str]:
     return str(wanted.users.get(user, {}).get("defaultaccount") or ""), user
 
 
 def _coordinators(wanted: State, found: State) -> Iterator[Change]:
+    known = {*found.users, *(user for _, user in wanted.members)}
     for account, user in sorted(wanted.coordinators - found.coordinators):
+        if user not in known:
+            continue
         words = ("add", "coordinator", f"account={account}", f"names={user}")
         yield Change("add", "coordinator", f"{user}@{account}", (), words)
 

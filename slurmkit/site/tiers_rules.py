@@ -28,11 +28,6 @@ def tier_rules(site: "Site") -> Iterator[Found]:
         if default is not None and default not in (account.tiers or ()):
             message, hint = f"{default!r} is none of its tiers", "Add it to tiers."
             yield message, f"{key}.default_tier", hint, "impossible"
-        for index, user in enumerate(account.coordinators):
-            if not any(user in other.users for other in site.accounts.values()):
-                message = f"{user} is in no account, and Slurm makes coordinators of users only"
-                hint = "Name it under users of an account."
-                yield message, f"{key}.coordinators.{index}", hint, "impossible"
 
 
 def _tiers(site: "Site") -> Iterator[Found]:

@@ -242,8 +242,18 @@ def test_only_what_is_ours_is_removed_and_only_when_told() -> None:
         "delete account where name=ours cluster=c1",
         "delete qos where name=old",
     ]
-    kept = difference(wanted_state(site(text)), found_state(tables(**rows), "c1"), prune=True).kept
-    assert kept == ("account theirs is not slurmkit's", "QOS foreign is not slurmkit's")
+    kept = difference(wanted_state(site(text)), found_state(tables(**rows), "c1"), prune=True).notes
+    assert kept == ("kept: account theirs is not slurmkit's", "kept: QOS foreign is not slurmkit's")
+
+
+def test_roles_of_strangers_are_mentioned() -> None:
+    text = "name: c1\naccounts: {lab: {coordinators: [user7]}}\nroles: {operators: [user8]}\n"
+    found = difference(wanted_state(site(text)), found_state(tables(), "c1"))
+    assert [change.entity for change in found.changes] == ["account"]
+    assert found.notes == (
+        "user8 is in no account, and cannot be made operator",
+        "user7 is in no account, and cannot coordinate lab",
+    )
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,6 @@ def test_weights_of_what_costs_something() -> None:
             "accounts.x.default_tier",
             "is none of its tiers",
         ),
-        ("accounts: {a: {coordinators: [user1]}}", "accounts.a.coordinators.0", "in no account"),
         ("roles: {operators: [user1]}", "", ""),
         ("accounts: {a: {}, A: {}}", "accounts.A", "the same account"),
         ("accounts: {root: {}}", "accounts.root", "Slurm's own"),
