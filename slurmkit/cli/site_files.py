@@ -109,7 +109,7 @@ def log(
 
     changes = audit.entries(root.resolve())
     if as_json:
-        output.print_json({"changes": changes})
+        output.print_json(changes)
         return
     for entry in changes:
         details = entry.details

@@ -302,6 +302,6 @@ def test_the_log_for_people_and_programs(machine: Machine, site: Path) -> None:
     line, *rest = slurmkit("log", *root).stdout.splitlines()
     assert "install dgx" in line
     assert "  create /etc/slurm/slurm.conf" in rest
-    (entry,) = json.loads(slurmkit("log", *root, "--json").stdout)["changes"]
+    (entry,) = json.loads(slurmkit("log", *root, "--json").stdout)
     assert entry["action"] == "install"
     assert {"path", "kind", "old", "new"} == set(entry["details"]["files"][0])
