@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slurm
 ROOT = Path(__file__).parents[2]
 SLURMKIT = Path(sys.executable).with_name("slurmkit")
 INTERVAL_S = 2
+OTHERS = [pytest.param(release, marks=pytest.mark.long) for release in ("trixie", "forky")]
 # What the driver writes when a GPU is lost; the time is that of the test.
 XID = "NVRM: Xid (PCI:0000:1b:00): 79, pid=1234, GPU has fallen off the bus."
 
@@ -101,19 +102,18 @@ class Cluster:
         self.until(mark.exists)
         return job, self.job(job)[1]
 
-    def checked(self, node: str, times: int = 1) -> None:
-        """Wait until the health program of a node has run to its end so many times."""
-
-        def seen() -> float:
-            text = self.run(node, "stat", "-c", "%.Y", "/run/slurmkit/health.json", check=False)
-            return float(text or 0)
-
+    def checked(self, *nodes: str, times: int = 2) -> None:
+        """Wait until the health program of each node has run to its end so many times."""
         for _ in range(times):
-            before = seen()
-            self.until(lambda before=before: seen() > before)  # type: ignore[misc]
+            before = {node: self._last_check(node) for node in nodes}
+            self.until(lambda then=before: all(self._last_check(n) > then[n] for n in then))  # type: ignore[misc]
+
+    def _last_check(self, node: str) -> float:
+        words = ["stat", "-c", "%.Y", "/run/slurmkit/health.json"]
+        return float(self.run(node, *words, check=False) or 0)
 
 
-@pytest.fixture(scope="module", params=["host", pytest.param("forky", marks=pytest.mark.long)])
+@pytest.fixture(scope="module", params=["host", *OTHERS])
 def nodes(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     if os.geteuid() != 0:
         pytest.skip("a sandbox cluster needs root")
@@ -158,7 +158,7 @@ def nodes(request: pytest.FixtureRequest) -> Iterator[Cluster]:
             found.mend(node)
             # The nodes share /dev, and each gets a kernel log of its own over the machine's.
             sandbox.exec(node, ["touch", "/dev/kmsg"], check=True)
-            argv = ["mount", "--bind", found.folder / f"kmsg-{node}", "/dev/kmsg"]
+            argv: list[str | Path] = ["mount", "--bind", found.folder / f"kmsg-{node}", "/dev/kmsg"]
             sandbox.exec(node, argv, check=True)
         yield found
     finally:
@@ -208,7 +208,7 @@ def test_a_job_loses_a_sick_node_and_goes_on_elsewhere_within_ten_seconds(
     cluster.until(lambda: f"job {job} of root: gpu-xid" in cluster.run(first, "cat", log))
     # It is not chosen again: a job that needs all nodes waits.
     whole = cluster.submit("--nodes=3", "--exclusive")
-    cluster.checked(first, 2)
+    cluster.checked(first)
     assert cluster.job(whole)[0] == "PENDING"
     assert is_ours(first, cluster.node(first).partition("|")[2])
 
@@ -216,14 +216,16 @@ def test_a_job_loses_a_sick_node_and_goes_on_elsewhere_within_ten_seconds(
 def test_a_drain_of_somebody_else_is_never_touched(cluster: Cluster) -> None:
     update = ["scontrol", "update", "nodename=node1", "state=drain"]
     cluster.run("login", *update, "reason=bad fan; ticket 12")
-    cluster.checked("node1", 2)
+    cluster.checked("node1")
     assert cluster.node("node1") == "drained|bad fan; ticket 12"
     # Also where our checks fail, and stop failing.
     cluster.plant("node1")
-    cluster.checked("node1", 2)
+    cluster.checked("node1", times=1)
     cluster.mend("node1")
-    cluster.checked("node1", 3)
+    cluster.checked("node1")
     assert cluster.node("node1") == "drained|bad fan; ticket 12"
+    (shown,) = json.loads(cluster.run("login", SLURMKIT, "health", "drains", "--json"))
+    assert (shown["node"], shown["by"], shown["by_slurmkit"]) == ("node1", "root", False)
 
 
 def test_a_drain_of_ours_that_somebody_changes_is_theirs(cluster: Cluster) -> None:
@@ -233,15 +235,14 @@ def test_a_drain_of_ours_that_somebody_changes_is_theirs(cluster: Cluster) -> No
     changed = f"{reason} - keep it, ticket 13"
     cluster.run("login", "scontrol", "update", "nodename=node3", f"reason={changed}")
     cluster.mend("node3")
-    cluster.checked("node3", 3)
+    cluster.checked("node3")
     assert cluster.node("node3") == f"drained|{changed}"
 
 
 def test_no_more_than_a_share_is_drained(cluster: Cluster) -> None:
     for node in cluster.sandbox.nodes:
         cluster.plant(node)
-    for node in cluster.sandbox.nodes:
-        cluster.checked(node, 3)
+    cluster.checked(*cluster.sandbox.nodes, times=3)
     drained = [n for n in cluster.sandbox.nodes if "drained" in cluster.node(n)]
     assert len(drained) == 1, cluster.said()  # 0.4 of 3
     others = [n for n in cluster.sandbox.nodes if n not in drained]
@@ -329,6 +330,7 @@ def test_a_preflight_drains_a_node_where_the_site_lets_jobs_do_so(
         resilience="on_node_failure: spare, heartbeat_s: 1, preflight: quick",
     )
     run.until_step(2)
+    run.until_step(2, rank=1)
     assert sorted(run.nodes()) == ["node1", "node3"]
     cluster.until(lambda: "drain" in cluster.node("node2"))
     reason = cluster.node("node2").partition("|")[2]
