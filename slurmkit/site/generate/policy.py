@@ -27,8 +27,9 @@ def policy_files(site: "Site", release: Release, shapes: dict[str, Shape]) -> di
         release,
         cluster=cluster_name(site),
         tiers=_tiers(site),
-        gpu_time_limit="default" if _has_default_time(site) else "require",
         gpu_partitions=_gpu_partitions(site, shapes),
+        has_default_times=_have_default_times(site, shapes),
+        operators=[*site.roles.administrators, *site.roles.operators],
     )
     return {**files, f"{ETC}/slurmkit_policy.lua": File(text)}
 
@@ -66,8 +67,11 @@ def _settings(site: "Site", tier: "Tier") -> dict[str, Any]:
     return found
 
 
-def _has_default_time(site: "Site") -> bool:
-    return site.default_time is not None
+def _have_default_times(site: "Site", shapes: dict[str, Shape]) -> bool:
+    """Return whether Slurm gives each GPU job a time that names none."""
+    return site.default_time is not None or all(
+        site.partitions[name].default_time is not None for name in _gpu_partitions(site, shapes)
+    )
 
 
 def _gpu_partitions(site: "Site", shapes: dict[str, Shape]) -> list[str]:

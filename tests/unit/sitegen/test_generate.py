@@ -274,6 +274,93 @@ def test_the_policy_is_lua_that_the_checker_takes() -> None:
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", 'gpu_time_limit = "off"'),  # the GPU partition has a default_time
+        ("default_time: 1h\n", 'gpu_time_limit = "off"'),
+        ("roles: {administrators: [user1]}\n", 'operators = { uids = { 0 }, users = { "user1" } }'),
+        ("", 'gpu_partitions = { "gpu" }'),
+    ],
+)
+def test_the_policy_follows_the_site(text: str, line: str) -> None:
+    assert line in _made(_site(text))["/etc/slurm/slurmkit_policy.lua"].text
+
+
+def test_gpu_jobs_need_a_time_where_slurm_gives_none() -> None:
+    site = _site(base=SMALL.replace("default_time: 1h, ", ""))
+    policy = _made(site)["/etc/slurm/slurmkit_policy.lua"].text
+    assert 'gpu_time_limit = "require"' in policy
+
+
+def test_tiers_of_the_policy_go_by_qos_or_else_by_a_partition_of_their_own() -> None:
+    tiers = "tiers: {a: {qos: high, partition: gpu},"
+        " b: {qos: low, partition: gpu, preemptible: true}}\n"
+    both = _made(_site("slurm: {database: db}\n" + tiers))["/etc/slurm/slurmkit_policy.lua"].text
+    assert both.count("qos =") == 2
+    assert "requeue = true" in both
+    one = _made(_site(tiers))["/etc/slurm/slurmkit_policy.lua"].text
+    assert "qos =" not in one
+    assert one.count('partition = "gpu"') == 1
+
+
+def test_no_policy_where_none_is_wanted() -> None:
+    files = _made(_site("slurm: {policy: false}\n"))
+    assert not [path for path in files if path.endswith(".lua")]
+    assert "JobSubmitPlugins" not in files["/etc/slurm/slurm.conf"].text
+
+
+@pytest.mark.parametrize(
+    ("text", "present", "absent"),
+    [
+        (
+            "container_runtime: pyxis\n",
+            "/etc/enroot/enroot.conf",
+            "/etc/profile.d/slurmkit-apptainer.sh",
+        ),
+        (
+            "container_runtime: apptainer\n",
+            "/etc/profile.d/slurmkit-apptainer.sh",
+            "/etc/enroot/enroot.conf",
+        ),
+        ("fabric: roce-800\n", "/etc/sysctl.d/90-slurmkit.conf", "/etc/slurm/slurmdbd.conf"),
+        ("slurm: {database: db}\n", "/etc/slurm/slurmdbd.conf", "/etc/sysctl.d/90-slurmkit.conf"),
+        (
+            "slurm: {spank: 'off'}\n",
+            "/etc/slurm/plugstack.conf",
+            "/etc/slurm/plugstack.conf.d/slurmkit.conf",
+        ),
+        (
+            "modules: {init: /usr/share/lmod/init}\n",
+            "/etc/profile.d/slurmkit-modules.sh",
+            "/etc/slurm/elastic/resume.sh",
+        ),
+        (
+            "elastic: {driver: /bin/d, nodes: 'n[3-4]'}\n",
+            "/etc/slurm/elastic/resume.sh",
+            "/etc/profile.d/slurmkit-modules.sh",
+        ),
+    ],
+)
+def test_files_come_with_what_needs_them(text: str, present: str, absent: str) -> None:
+    files = _made(_site(text))
+    assert present in files
+    assert absent not in files
+
+
+def test_nodes_that_come_and_go_have_a_line_of_their_own() -> None:
+    site = _site("elastic: {driver: /bin/d, nodes: 'n[3-4]', present: false}\n")
+    text = _made(site)["/etc/slurm/slurm.conf"].text
+    assert re.search(r"^NodeName=n\[1-2\] .* State=UNKNOWN$", text, re.MULTILINE)
+    assert re.search(r"^NodeName=n\[3-4\] .* State=CLOUD$", text, re.MULTILINE)
+
+
+def test_a_roce_host_answers_for_its_own_addresses_alone() -> None:
+    files = _made(_shipped("hgx-b300-roce"), "25.11")
+    assert "arp_ignore = 1" in files["/etc/sysctl.d/90-slurmkit.conf"].text
+    assert "arp_ignore" not in _made(_shipped("dgx-h100"))["/etc/sysctl.d/90-slurmkit.conf"].text
+
+
 def test_a_site_folder_can_be_made_of_a_shipped_one(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     done = generation.run("dgx-h100", output=folder, version="26.05")

@@ -21,15 +21,15 @@ local policy = {
       requeue = true,
     },
   },
-  -- GPU jobs without --time are refused, for backfill cannot plan around them.
-  gpu_time_limit = "default",
+  -- GPU jobs without --time get their partition's DefaultTime.
+  gpu_time_limit = "off",
   -- --gpus-per-task hides every rank's GPU from its neighbours.
   gpus_per_task = "refuse",
   -- Jobs that ask for no GPU do not take the cores beside them.
   gpu_partitions = { "gpu", "debug" },
   gpu_partition_without_gpu = "refuse",
   -- These may pass by the policy with --comment=slurmkit:override, and modify any job.
-  operators = { uids = { 0 }, users = {} },
+  operators = { uids = { 0 }, users = {  } },
   notify = true,
 }
 
