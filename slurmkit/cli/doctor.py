@@ -112,7 +112,8 @@ def _summary(report: "DoctorReport") -> str:
     }
     words = ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number)
     hosts, links = len(report.hosts) + len(report.silent), len(report.links)
-    return f"{_count(hosts, 'host')}, {_count(links, 'link')}: {words}"
+    silent = f", {len(report.silent)} silent" if report.silent else ""
+    return f"{_count(hosts, 'host')}{silent}, {_count(links, 'link')}: {words}"
 
 
 def _count(number: int, word: str) -> str:

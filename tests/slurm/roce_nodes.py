@@ -178,8 +178,9 @@ class RoceNodes:
         if "--shared" not in options:
             words += ["--shared", str(self.scratch)]
         line = " ".join([*words, *options])
-        # What a site sets up once: enough locked memory, which srun hands on.
-        script = f"ulimit -l unlimited 2>/dev/null; {prefix} exec {line}"
+        # What a site sets up once: enough locked memory and open files, which srun hands on.
+        site = "ulimit -l unlimited 2>/dev/null; ulimit -n $(ulimit -Hn)"
+        script = f"{site}; {prefix} exec {line}"
         done = self.cluster.exec("login", ["bash", "-c", script], env=self.env(), timeout=120)
         assert done.stdout.startswith("{"), done.stdout + done.stderr
         report: dict[str, Any] = json.loads(done.stdout)
