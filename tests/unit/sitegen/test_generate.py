@@ -294,8 +294,10 @@ def test_gpu_jobs_need_a_time_where_slurm_gives_none() -> None:
 
 
 def test_tiers_of_the_policy_go_by_qos_or_else_by_a_partition_of_their_own() -> None:
-    tiers = "tiers: {a: {qos: high, partition: gpu},"
+    tiers = (
+        "tiers: {a: {qos: high, partition: gpu},"
         " b: {qos: low, partition: gpu, preemptible: true}}\n"
+    )
     both = _made(_site("slurm: {database: db}\n" + tiers))["/etc/slurm/slurmkit_policy.lua"].text
     assert both.count("qos =") == 2
     assert "requeue = true" in both
