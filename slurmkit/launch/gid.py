@@ -6,7 +6,6 @@ one node and at 5 on the next. Loaded only when SLURMKIT_GID asks for it.
 
 import os
 
-from slurmkit.launch.node import host_of
 from slurmkit.launch.placement import wrong
 from slurmkit.launch.variables import Placement
 from slurmkit.topology.gids import Choice, choose_gids, read_roce_ports
@@ -92,6 +91,7 @@ def _complaints(choice: Choice, subnet: str) -> list[str]:
 
 
 def _tell(env: dict[str, str], sentences: list[str], kind: str) -> None:
+    host = env.get("SLURMD_NODENAME") or os.uname().nodename
     for sentence in sentences:
-        line = f"slurmkit: {kind}: fabric: {host_of(env)}: {sentence}\n"
+        line = f"slurmkit: {kind}: fabric: {host}: {sentence}\n"
         os.write(2, line.encode("utf-8", "surrogateescape"))

@@ -229,4 +229,5 @@ def test_it_loads_nothing_that_ranks_would_wait_for() -> None:
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         timeout=30,
     )
-    assert not {"ipaddress", "pydantic", "yaml", "json"} & set(done.stdout.split())
+    heavy = {"ipaddress", "pydantic", "yaml", "json", "ctypes", "pathlib", "slurmkit.launch.node"}
+    assert not heavy & set(done.stdout.split())
