@@ -9,6 +9,7 @@ from slurmkit.cli.meta import site_app
 
 if TYPE_CHECKING:
     from slurmkit.site.deploy import Change, Machine, SiteFolder
+    from slurmkit.sitecheck.reconfigure import Told
 
 __all__ = ["site_app"]
 
@@ -16,6 +17,13 @@ Folder = Annotated[
     Path, typer.Argument(metavar="SITE", help="Site folder: files/, install.yaml, site.yaml.")
 ]
 Root = Annotated[Path, typer.Option("--root", help="Root of an image.")]
+Reconfigure = Annotated[
+    bool,
+    typer.Option(
+        "--reconfigure",
+        help="Check the site first, then let Slurm read it, or say what must be restarted.",
+    ),
+]
 
 
 @site_app.command("diff")
@@ -70,6 +78,7 @@ def install(
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite what others wrote; rollback restores it.")
     ] = False,
+    reconfigure: Reconfigure = False,
 ) -> None:
     """Put a site's files in place, all or none, and keep the old ones. Restarts nothing.
 
@@ -80,7 +89,14 @@ def install(
     from slurmkit.site.deploy.folder import secret_problems
 
     machine, folder = Machine(root), read_folder(site)
-    _print(machine.install(folder, force=force))
+    if reconfigure:
+        from slurmkit.sitecheck import reconfigure as tell
+        from slurmkit.slurm.daemons import DaemonControl
+
+        slurm = DaemonControl()
+        _print_told(tell.install(machine, site, folder, force=force, slurm=slurm), machine)
+    else:
+        _print(machine.install(folder, force=force))
     for problem in secret_problems(folder, machine.root):
         output.note(f"secret: {problem}")
 
@@ -91,11 +107,19 @@ def rollback(
     force: Annotated[
         bool, typer.Option("--force", help="Also where files were edited since; edits are lost.")
     ] = False,
+    reconfigure: Reconfigure = False,
 ) -> None:
     """Undo the last install: every file as it was, with its mode and owner."""
     from slurmkit.site.deploy import Machine
 
-    _print(Machine(root).rollback(force=force))
+    machine = Machine(root)
+    if reconfigure:
+        from slurmkit.sitecheck import reconfigure as tell
+        from slurmkit.slurm.daemons import DaemonControl
+
+        _print_told(tell.rollback(machine, force=force, slurm=DaemonControl()), machine)
+    else:
+        _print(machine.rollback(force=force))
 
 
 @site_app.command("log")
@@ -118,7 +142,9 @@ def log(
             output.echo(f"  {file['kind']} {file['path']}")
         for name, value in details.items():
             if name not in ("files", "site", "number", "force"):
-                output.echo(f"  {name}: {value}")
+                lines = value if isinstance(value, list) else [f"{name}: {value}"]
+                for line in lines:
+                    output.echo(f"  {line}")
     if not changes:
         output.echo("nothing was changed here")
 
@@ -131,6 +157,33 @@ def _print(done: "list[Change]") -> None:
         echo(f"{words[change.kind]} {change.path}")
     if not done:
         echo("nothing changed")
+
+
+def _print_told(told: "Told", machine: "Machine") -> None:
+    """Print what became of it; ends with 1 where Slurm does not run with the new files."""
+    import sys
+
+    from slurmkit.cli import output
+    from slurmkit.errors import EXIT_FAILED
+    from slurmkit.sitecheck.restart import by_daemon
+
+    _print(list(told.changes))
+    if told.reconfigured:
+        output.echo("Slurm has read its files again")
+    for daemon, reasons in by_daemon(list(told.restarts)).items():
+        output.echo(f"restart {daemon}:")
+        for reason in reasons:
+            place = f" ({reason.where})" if reason.where else ""
+            output.echo(f"  {reason.why}{place}")
+    if told.restarts:
+        output.note("Slurm was told nothing: reconfigure is not enough for this change")
+    if told.failure:
+        output.note(f"error: {told.failure}")
+        if sys.stdin.isatty() and typer.confirm("Take the install back, and tell Slurm again?"):
+            rollback(machine.root, force=False, reconfigure=True)
+        else:
+            output.note("    slurmkit site rollback --reconfigure takes it back")
+        raise typer.Exit(EXIT_FAILED)
 
 
 def _modes(change: "Change") -> str:
