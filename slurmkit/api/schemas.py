@@ -86,6 +86,7 @@ _SUBMIT = {
 _VALUES = {
     "status": ("slurmkit.api.status", "RunStatus", False),
     "run": ("slurmkit.api.local", "LocalRun", False),
+    "run-clean": ("slurmkit.api.hosts", "CleanedRun", True),
     "report": ("slurmkit.observe.report", "RunReport", False),
     "explain": ("slurmkit.observe.story", "Story", False),
     "doctor": ("slurmkit.doctor.report", "DoctorReport", False),
@@ -95,12 +96,15 @@ _VALUES = {
     "health-drains": ("slurmkit.api.health", "DrainedNode", True),
     "site-generate": ("slurmkit.site.generation", "Generation", False),
     "site-log": ("slurmkit.site.deploy.audit", "Entry", True),
+    "site-survey": ("slurmkit.api.survey", "SurveyReport", False),
+    "site-topology": ("slurmkit.api.survey", "FabricReport", False),
+    "elastic-report": ("slurmkit.elastic.depth", "Depth", False),
     "ckpt-commit": ("slurmkit.api.checkpoints", "CommittedCheckpoint", False),
 }
 _TOPOLOGY = ("topo-show", "topo-verify", "topo-plan")
 #: All names that ``schema_of`` knows.
 _WRITTEN = ("ckpt-verify", "health-check", "site-check")
-NAMES = ("job", "site", "check", "submit", *_VALUES, *_WRITTEN, *_TOPOLOGY)
+NAMES = ("job", "site", "hosts", "check", "submit", *_VALUES, *_WRITTEN, *_TOPOLOGY)
 
 
 def schema_of(name: str) -> dict[str, Any]:
@@ -117,6 +121,10 @@ def schema_of(name: str) -> dict[str, Any]:
         from slurmkit.site.schema import site_schema  # noqa: PLC0415
 
         return site_schema()
+    if name == "hosts":
+        from slurmkit.hosts.reference import hosts_schema  # noqa: PLC0415
+
+        return hosts_schema()
     if name in ("check", "submit"):
         return _draft(_CHECK if name == "check" else _SUBMIT)
     if name in _VALUES:

@@ -40,6 +40,25 @@ class FoundKind:
 
 
 @dataclass(frozen=True)
+class FoundMismatch:
+    """One thing that is declared one way and found another.
+
+    Attributes:
+        hosts: where, as a host list.
+        what: gpus, memory, cores, or a NIC's port.
+        declared: the value, and who declares it.
+        found: what the nodes show.
+        severity: ``error``, or ``note`` where Slurm and jobs can live with it.
+    """
+
+    hosts: str
+    what: str
+    declared: str
+    found: str
+    severity: str
+
+
+@dataclass(frozen=True)
 class SurveyReport:
     """What a survey found.
 
@@ -57,7 +76,7 @@ class SurveyReport:
     cluster: str
     slurm_version: str
     kinds: list[FoundKind]
-    mismatches: list[dict[str, str]]
+    mismatches: list[FoundMismatch]
     unseen: list[str]
     folder: str = ""
     files: int = 0
@@ -250,7 +269,8 @@ def _report(seen: Survey, found: Sequence[Kind], differences: Sequence[Mismatch]
             for kind in found
         ],
         mismatches=[
-            {name: str(getattr(item, name)) for name in item._fields} for item in differences
+            FoundMismatch(item.hosts, item.what, item.declared, item.found, item.severity)
+            for item in differences
         ],
         unseen=list(seen.unseen),
     )
@@ -260,7 +280,7 @@ def _with_folder(report: SurveyReport, folder: Path, files: int, problem: str) -
     return replace(report, folder=str(folder), files=files, problem=problem)
 
 
-def problem_of(item: Mapping[str, str]) -> Problem:
+def problem_of(item: FoundMismatch) -> Problem:
     """Return a mismatch as a problem, for printing."""
-    words = f"{item['hosts']}: declared {item['declared']}, found {item['found']}"
-    return Problem(words, item["what"], code="mismatch", warning=item["severity"] != "error")
+    words = f"{item.hosts}: declared {item.declared}, found {item.found}"
+    return Problem(words, item.what, code="mismatch", warning=item.severity != "error")

@@ -87,7 +87,7 @@ def survey(
 
     report = api.survey(from_dir=from_dir, run_jobs=not no_jobs, site=site, progress=output.note)
     _print_survey(report, as_json=as_json)
-    if any(item["severity"] == "error" for item in report.mismatches):
+    if any(item.severity == "error" for item in report.mismatches):
         raise typer.Exit(EXIT_FAILED)
 
 

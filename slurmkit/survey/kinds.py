@@ -110,10 +110,10 @@ def _parts(
         if count >= enough or not any(_may_be_broken(signature, other) for other in large):
             large.append(signature)
     parts: dict[_Signature, list[str]] = {signature: [] for signature in large}
+    if not large:
+        return [list(hosts)]
     for host in hosts:
-        signature = seen.get(host, large[0] if large else None)
-        if signature is None:
-            return [list(hosts)]
+        signature = seen.get(host, large[0])
         parts[signature if signature in parts else _nearest(signature, large)].append(host)
     return [part for part in parts.values() if part]
 

@@ -310,7 +310,7 @@ def test_a_site_is_compared_with_its_nodes(tmp_path: Path) -> None:
     described = tmp_path / "site.yaml"
     described.write_text("node_types: {a: {nodes: 'n[1-2]', gpus: 4, cpus: 448, memory: 1T}}\n")
     report = survey(from_dir=folder, site=str(described))
-    found = {(item["hosts"], item["what"], item["declared"]) for item in report.mismatches}
+    found = {(item.hosts, item.what, item.declared) for item in report.mismatches}
     assert ("n2", "gpus", "8 (slurm.conf)") in found
     assert ("n1", "gpus", "4 (site.yaml)") in found
     assert ("n[1-2]", "cpus", "448 (site.yaml)") in found
