@@ -1,7 +1,7 @@
 """`slurmkit site tiers`: what slurmdbd lacks of a site's tiers and accounts, and how it gets it."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from slurmkit.errors import SlurmkitError, UsageError
@@ -59,10 +59,11 @@ def apply_tiers(
     on_change: Callable[[Change], None] | None = None,
     manager: AccountManager | None = None,
 ) -> TiersReport:
-    """Make slurmdbd have what a site says, and write down who did what.
+    """Make slurmdbd have what a site says, and write down who does what.
 
     A second call does nothing. Every change is one transaction of slurmdbd; when one fails, those
-    before it stand and are written down, and the next call goes on from there.
+    before it stand, and the next call goes on from there. The log gets what is about to be done
+    before the first change, so that nothing is ever done unseen, whatever ends this process.
 
     Args:
         found: the site.
@@ -72,37 +73,36 @@ def apply_tiers(
         manager: the door to slurmdbd; None for this machine's sacctmgr.
 
     Raises:
+        SlurmkitError: the log cannot be written; nothing was changed.
         RefusedError: this user may not change accounts.
         SlurmError: sacctmgr failed; the message says how far it came.
     """
     manager = manager or AccountManager()
     wanted = _wanted(found)
     planned = compare_tiers(found, prune=prune, manager=manager)
-    done: list[Change] = []
-    try:
-        for change in planned.changes:
-            if on_change is not None:
-                on_change(change)
+    changes = list(planned.changes)
+    about = {"site": str(found.path or ""), "cluster": wanted.cluster}
+    if changes:
+        audit.record(root, "tiers", {**about, "changes": [_line(change) for change in changes]})
+    for number, change in enumerate(changes):
+        if on_change is not None:
+            on_change(change)
+        try:
             manager.change(change.command)
-            done.append(change)
-    except SlurmkitError as error:
-        error.hint += f"\n    {len(done)} of {len(planned.changes)} changes were made before that"
-        raise
-    finally:
-        if done:
-            audit.record(root, "tiers", _details(found, wanted.cluster, done))
-    return TiersReport(wanted.cluster, done, list(planned.notes), applied=True)
+        except SlurmkitError as error:
+            failed = {"made": number, "failed": _line(change), "error": error.message}
+            audit.record(root, "tiers-failed", {**about, **failed})
+            error.hint += f"\n    {number} of {len(changes)} changes were made before that"
+            raise
+    return TiersReport(wanted.cluster, changes, list(planned.notes), applied=True)
 
 
-def _details(found: FoundSite, cluster: str, done: list[Change]) -> dict[str, object]:
-    return {
-        "site": str(found.path or ""),
-        "cluster": cluster,
-        "changes": [
-            {key: value for key, value in asdict(change).items() if key != "command"}
-            for change in done
-        ],
-    }
+def _line(change: Change) -> str:
+    """Return a change as the log has it: ``modify qos low: Priority 100 -> 200``."""
+    settings = ", ".join(
+        f"{item.name} {item.old or '(none)'} -> {item.new or '(none)'}" for item in change.settings
+    )
+    return f"{change.action} {change.entity} {change.name}{': ' if settings else ''}{settings}"
 
 
 def _wanted(found: FoundSite) -> State:

@@ -135,8 +135,11 @@ def test_what_was_done_is_written_down(dbd: Sandbox, applied: object) -> None:
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     assert [entry["action"] for entry in entries] == ["tiers"]
     assert entries[0]["user"] == "root"
-    names = [change["name"] for change in entries[0]["details"]["changes"]]
-    assert {"production", "vision", "bin@speech"} <= set(names)
+    changes = entries[0]["details"]["changes"]
+    assert "add member bin@speech" in changes
+    assert any(line.startswith("add qos production: Description ") for line in changes)
+    said = run(dbd, SLURMKIT, "site", "log", "--root", str(dbd.shared_dir / "root")).stdout
+    assert "  add member bin@speech\n" in said
 
 
 def test_what_others_change_is_seen_and_mended(dbd: Sandbox, applied: object) -> None:
@@ -195,10 +198,21 @@ def test_who_may_not_apply(dbd: Sandbox, applied: object) -> None:
     text = (dbd.shared_dir / "site.yaml").read_text()
     (dbd.shared_dir / "site.yaml").write_text(text.replace("fair_share: 10", "fair_share: 11"))
     try:
-        refused = run(dbd, SLURMKIT, "site", "tiers", "site.yaml", "--apply", user="lp")
+        words = ("site", "tiers", "site.yaml", "--apply", "--root")
+        unseen = run(dbd, SLURMKIT, *words, str(dbd.shared_dir / "root"), user="lp")
+        assert unseen.returncode == 1, "something is changed that cannot be written down"
+        place = dbd.shared_dir / "of-lp"
+        place.mkdir()
+        place.chmod(0o777)
+        refused = run(dbd, SLURMKIT, *words, str(place), user="lp")
         assert refused.returncode == 4, refused.stdout + refused.stderr
         assert "refuses sacctmgr" in refused.stderr
         assert "0 of 1 changes were made" in refused.stderr, refused.stderr
+        log = (place / "var/lib/slurmkit/site/log.jsonl").read_text()
+        assert [json.loads(line)["action"] for line in log.splitlines()] == [
+            "tiers",
+            "tiers-failed",
+        ]
     finally:
         (dbd.shared_dir / "site.yaml").write_text(text)
 
