@@ -177,7 +177,7 @@ def _with_rated(order: Order, found: FoundSite) -> Order:
     """Return the order with the site's rated speed, if the order names none."""
     if order.rated:
         return order.replace(rated_source="--rated")
-    fabric = getattr(found.site, "fabric", None)
+    fabric = found.site.fabric
     rate = expectation(fabric).rate_gbps if fabric is not None else None
     if rate is None:
         return order
