@@ -153,5 +153,7 @@ def resolve(hosts: Iterable[Host]) -> Mapping[str, str]:
             entries = socket.getaddrinfo(host.address or host.name, 0, type=socket.SOCK_STREAM)
         except OSError:
             continue
+        # A name may have both; every MPI speaks IPv4, which the others' defaults prefer, too.
+        entries.sort(key=lambda entry: entry[0] != socket.AF_INET)
         found[host.name] = str(entries[0][4][0])
     return found
