@@ -5,6 +5,7 @@ not to be touched stand in SuspendExcNodes; ResumeFailProgram exists since 20.11
 has not registered within ResumeTimeout is DOWN and powered down.
 """
 
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -67,8 +68,13 @@ NodeState = Literal["", "CLOUD"]
 def node_state(site: "Site", host: str) -> NodeState:
     """Return the State= that a node's line in slurm.conf needs; empty for none."""
     elastic = site.elastic
-    absent = elastic is not None and not elastic.present and host in expand(elastic.nodes)
+    absent = elastic is not None and not elastic.present and host in _hosts(elastic.nodes)
     return "CLOUD" if absent else ""
+
+
+@cache
+def _hosts(nodes: str) -> frozenset[str]:
+    return frozenset(expand(nodes))  # asked for once per node
 
 
 def slurm_conf_lines(site: "Site", release: "Release") -> list[str]:
