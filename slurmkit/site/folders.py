@@ -40,12 +40,14 @@ def shipped_sites() -> list[str]:
 
 
 def find_folder(text: str) -> Path:
-    """Return a site folder by its path, or by the name of a shipped site.
+    """Return a site folder by its path, its site.yaml, or the name of a shipped site.
 
     Raises:
         UsageError: there is neither.
     """
     folder = Path(text)
+    if folder.name == FILE_NAME and folder.is_file():
+        return folder.parent
     if (folder / FILE_NAME).is_file():
         return folder
     if text in shipped_sites():
@@ -85,18 +87,19 @@ def differences(folder: Path, files: Mapping[str, File]) -> list[Difference]:
     found = []
     for path, file in files.items():
         place = _place(folder, path)
-        if not place.is_file():
+        now = _digest_of(place)
+        if now is None:
             found.append(Difference(path, "missing"))
-            continue
-        content = place.read_text("utf-8", errors="surrogateescape")
-        if content == file.text and bool(place.stat().st_mode & 0o100) == _executable(file):
-            continue
-        edited = content != file.text and path in record and record[path] != digest(content)
-        found.append(Difference(path, "edited" if edited else "outdated"))
+        elif now != digest(file.text):
+            edited = path in record and record[path] != now
+            found.append(Difference(path, "edited" if edited else "outdated"))
+        elif bool(place.stat().st_mode & 0o100) != _executable(file):
+            found.append(Difference(path, "outdated"))
     found += [
         Difference(path, "stale")
-        for path in record
-        if path not in files and _place(folder, path).is_file()
+        for path, known in record.items()
+        # One that somebody has edited since is that person's now.
+        if path not in files and _digest_of(_place(folder, path)) == known
     ]
     return found
 
@@ -142,6 +145,13 @@ def write(folder: Path, files: Mapping[str, File], *, force: bool = False) -> li
 def digest(text: str) -> str:
     """Return the SHA-256 of a text, in hexadecimal digits."""
     return hashlib.sha256(text.encode("utf-8", errors="surrogateescape")).hexdigest()
+
+
+def _digest_of(place: Path) -> str | None:
+    """Return the digest of a file; None where there is none."""
+    if not place.is_file():
+        return None
+    return digest(place.read_text("utf-8", errors="surrogateescape"))
 
 
 def _executable(file: File) -> bool:

@@ -393,6 +393,27 @@ def test_an_edit_by_hand_is_not_lost(tmp_path: Path) -> None:
     assert own.read_text() == "hello\n"  # what nobody generated is nobody's but its author's
 
 
+def test_an_edited_file_that_is_no_longer_generated_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    generation.run("dgx-h100", output=folder, version="24.11")
+    topology = folder / "files/etc/slurm/topology.conf"
+    topology.write_text("SwitchName=mine Nodes=dgx[01-64]\n")
+    done = generation.run(str(folder / "site.yaml"), version="25.11")
+    assert "stale" not in [item.kind for item in done.differences]
+    assert topology.read_text().startswith("SwitchName=mine")
+    assert generation.run(str(folder), version="25.11", check=True).differences == []
+
+
+def test_a_script_that_lost_its_mode_is_written_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    generation.run("sandbox", output=folder)
+    script = folder / "files/etc/slurm/task-prolog.sh"
+    script.chmod(0o644)
+    found = generation.run(str(folder)).differences
+    assert [(item.path, item.kind) for item in found] == [("/etc/slurm/task-prolog.sh", "outdated")]
+    assert script.stat().st_mode & 0o100
+
+
 def test_a_shipped_site_is_not_written_to() -> None:
     with pytest.raises(UsageError, match="shipped site"):
         generation.run("dgx-h100")
