@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurmkit.errors import Problem, UsageError
+from slurmkit.errors import Problem, SlurmkitError, UsageError
 from slurmkit.site.generate.release import Release
 from slurmkit.sitecheck import boot, compare, complaints, scripts
 from slurmkit.sitecheck.candidate import Candidate, read_candidate
@@ -47,7 +47,6 @@ def check_site(folder: Path, version: str = "", *, start: bool = True) -> Report
 
     Raises:
         UsageError: it is no site, or the release is unknown.
-        SlurmkitError: slurmctld cannot be started here.
     """
     candidate = read_candidate(folder)
     engines = boot.engines() if start else []
@@ -110,7 +109,11 @@ def _boot(
     if waits is not None:
         notes.append(f"not tried: slurmctld hangs for a while where there is {waits.code}")
         return None
-    booted = boot.boot(cluster, engine)
+    try:
+        booted = boot.boot(cluster, engine)
+    except SlurmkitError as error:  # the files were read all the same
+        notes.append(f"not tried: {error.message}")
+        return None
     notes += [f"tried without {left}" for left in booted.left_out]
     return booted
 
