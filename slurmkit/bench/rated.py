@@ -45,12 +45,14 @@ def rated_rdma(node: Topology) -> Rated | None:
 
 
 def _rates(node: Topology) -> list[float]:
-    usable = [nic for nic in node.nics if nic.role in ("compute", "unknown")]
+    compute = [nic for nic in node.nics if nic.role == "compute"]
+    usable = compute or [nic for nic in node.nics if nic.role == "unknown"]
+    # A profile leaves the state out, and what is not known counts as up.
     return [
         port.rate_gbps
         for nic in usable
         for port in nic.ports
-        if port.state == "ACTIVE" and port.rate_gbps
+        if port.state in ("ACTIVE", "UNKNOWN") and port.rate_gbps
     ]
 
 
