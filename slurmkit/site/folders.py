@@ -17,6 +17,9 @@ FILES = "files"
 RECORD = "generated.json"
 DEFAULT_RELEASE = "24.11"
 INSTALL = "install.yaml"
+_RULES_HEAD = (
+    "What a checkout cannot keep: owners and modes, and the secrets that must be in place already."
+)
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,27 @@ def write(folder: Path, files: Mapping[str, File], *, force: bool = False) -> li
     except OSError as error:
         raise SlurmkitError(f"{error.filename}: {error.strerror}") from error
     return found
+
+
+def write_rules(folder: Path, files: Mapping[str, File]) -> bool:
+    """Write an install.yaml where there is none, and return whether there was none.
+
+    It says what a checkout cannot keep: owners, modes, and the secrets that must be in place.
+    """
+    place = folder / INSTALL
+    if place.exists():
+        return False
+    lines = [f"# {_RULES_HEAD}"]
+    private = {
+        path: f'{{mode: "{file.mode:04o}", owner: {file.owner}}}'
+        for path, file in files.items()
+        if file.mode not in (0o644, 0o755) or file.owner != "root"
+    }
+    if private:
+        lines += ["permissions:", *(f"  {path}: {rule}" for path, rule in private.items())]
+    lines += ["secrets:", '  /etc/munge/munge.key: {mode: "0400", owner: munge}']
+    place.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return True
 
 
 def digest(text: str) -> str:

@@ -90,6 +90,8 @@ def run(
             f"Slurm {release} is older than {SUPPORTED[0]}, the oldest that files are made for"
         )
     files = generate_files(described, release)
+    if not check:
+        folders.write_rules(folder, files)
     found = (
         folders.differences(folder, files) if check else folders.write(folder, files, force=force)
     )

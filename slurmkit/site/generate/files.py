@@ -9,8 +9,10 @@ class File:
 
     Attributes:
         text: its content.
-        mode: its permissions: 0o755 for what is executed, otherwise 0o644.
+        mode: its permissions: 0o755 for what is executed, otherwise 0o644 unless it is private.
+        owner: the user whose it is on a machine.
     """
 
     text: str
     mode: int = 0o644
+    owner: str = "root"

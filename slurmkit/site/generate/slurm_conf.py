@@ -81,7 +81,8 @@ def slurm_files(
         files["plugstack.conf.d/pyxis.conf"] = File(fill("plugstack-pyxis.conf", release))
     if site.slurm.database:
         # slurmdbd refuses a file that others may read.
-        files["slurmdbd.conf"] = File(fill("slurmdbd.conf", release, **common), 0o600)
+        text = fill("slurmdbd.conf", release, **common)
+        files["slurmdbd.conf"] = File(text, 0o600, site.slurm.user)
     return {f"{ETC}/{name}": file for name, file in files.items()}
 
 

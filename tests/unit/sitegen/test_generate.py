@@ -414,6 +414,16 @@ def test_a_script_that_lost_its_mode_is_written_anew(tmp_path: Path) -> None:
     assert script.stat().st_mode & 0o100
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_rules_of_the_shipped_sites_are_those_that_are_made(name: str, tmp_path: Path) -> None:
+    files = _made(_shipped(name))
+    assert folders.write_rules(tmp_path, files)
+    assert (tmp_path / "install.yaml").read_text() == (SITES / name / "install.yaml").read_text()
+    (tmp_path / "install.yaml").write_text("secrets: {}\n")
+    assert not folders.write_rules(tmp_path, files)  # once there, it is people's
+    assert (tmp_path / "install.yaml").read_text() == "secrets: {}\n"
+
+
 def test_a_shipped_site_is_not_written_to() -> None:
     with pytest.raises(UsageError, match="shipped site"):
         generation.run("dgx-h100")
