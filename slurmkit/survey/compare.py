@@ -72,11 +72,12 @@ def odd_nodes(kinds: Sequence[Kind], facts: Mapping[str, NodeFacts]) -> list[Mis
     for kind in kinds:
         if kind.model is None:
             continue
+        profile = load_profile(kind.profile) if kind.profile else None
         for host in kind.hosts:
             topology = facts[host].topology if host in facts else None
             if topology is None:
                 continue
-            for row in _of_topology(kind, topology):
+            for row in _of_topology(kind, profile, topology):
                 rows.setdefault(row, []).append(host)
     return _grouped(rows)
 
@@ -149,11 +150,11 @@ def _times(counts: tuple[int, int, int]) -> str:
     return " x ".join(map(str, counts))
 
 
-def _of_topology(kind: Kind, topology: Topology) -> Iterator[_Found]:
-    if kind.profile:
+def _of_topology(kind: Kind, profile: Topology | None, topology: Topology) -> Iterator[_Found]:
+    if profile is not None:
         # With a GPU missing, all behind it have another's number; the count says it all.
         shifted = len(topology.gpus) != kind.gpus
-        for item in verify(topology, load_profile(kind.profile)):
+        for item in verify(topology, profile):
             counted = item.key == "gpus.count" or (shifted and item.key.startswith("gpus."))
             if item.severity == "error" and not counted:
                 yield item.key, f"{item.expected} (profile {kind.profile})", item.found, "error"

@@ -11,7 +11,7 @@ from typing import Any
 from slurmkit.errors import Location
 from slurmkit.topology.fabric.errors import FabricError
 from slurmkit.topology.fabric.graph import Attachment, SwitchGraph
-from slurmkit.topology.fabric.names import fit, short
+from slurmkit.topology.fabric.names import fit, is_host, short
 
 
 def read_lldp(text: str, file: str = "", host: str = "") -> SwitchGraph:
@@ -35,6 +35,10 @@ def read_lldp(text: str, file: str = "", host: str = "") -> SwitchGraph:
             "no 'lldp' is in it", Location(file, 1, 1), hint="write it with: lldpctl -f json0"
         )
     host = host or short(PurePath(file).name.removesuffix(".json"))
+    if not is_host(host):
+        raise FabricError(
+            f"{host!r} is no host name", Location(file, 1, 1), hint="name each file HOST.json"
+        )
     attachments = {}
     for part in _listed(lldp):
         for device, interface in _interfaces(part.get("interface")):

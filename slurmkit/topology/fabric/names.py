@@ -3,6 +3,9 @@
 import re
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+#: topology.yaml(5): a switch's name has 64 characters at most.
+_MAX_NAME = 64
 #: Descriptions that adapters have until somebody sets a host name.
 _UNSET = re.compile(r"^(MT\d+|ConnectX|Mellanox|NVIDIA|InfiniHost|Quantum)", re.IGNORECASE)
 _AGGREGATION = re.compile(r"aggregation node", re.IGNORECASE)
@@ -27,7 +30,7 @@ def switch_name(description: str, guid: str = "") -> str:
 def ca_name(description: str) -> tuple[str, str]:
     """Return host and device of an adapter: ``node01 mlx5_0`` or ``node01 HCA-1``; "" unknown."""
     words = description.split()
-    if not words or _UNSET.match(words[0]):
+    if not words or _UNSET.match(words[0]) or not _HOST.fullmatch(words[0]):
         return "", ""
     return short(words[0]), words[1] if len(words) > 1 else ""
 
@@ -44,4 +47,9 @@ def short(host: str) -> str:
 
 def fit(name: str) -> str:
     """Return a name of letters, digits, dots, dashes and underscores, as SwitchName may be."""
-    return _UNFIT.sub("-", name.strip()).strip("-") or "switch"
+    return _UNFIT.sub("-", name.strip())[:_MAX_NAME].strip("-") or "switch"
+
+
+def is_host(name: str) -> bool:
+    """Return whether a host may be called that."""
+    return bool(_HOST.fullmatch(name))

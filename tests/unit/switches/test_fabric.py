@@ -1,8 +1,10 @@
 """From what fabric tools print to a tree in which each node stands once."""
 
+import contextlib
 import json
 import runpy
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -316,6 +318,55 @@ def test_forms_are_told_apart() -> None:
     assert detect("# x\nlinks:\n  - {node: n1, switch: a}\n") == "yaml"
     with pytest.raises(UsageError, match="no form that is known"):
         detect("hello\n", "x.txt")
+
+
+_REAL = [
+    (read_ibnetdiscover, made.ibnetdiscover(made.Fabric(["n1", "n2"], unit_size=1, rails=2))),
+    (read_lst, made.lst(made.Fabric(["n1", "n2"], unit_size=1, rails=2))),
+    (read_lldp, json.dumps(_LLDP_JSON)),
+    (read_lldp, json.dumps(_LLDP_JSON0)),
+    (read_csv, made.nvl72(2)),
+    (read_yaml, "links:\n  - {node: n1, switch: [a, b], uplink: s}\n"),
+]
+
+
+@given(
+    st.sampled_from(_REAL),
+    st.integers(0, 1 << 20),
+    st.integers(0, 40),
+    st.text(alphabet='[]{}"SH-0a ,;:\n\t#', max_size=12),
+)
+def test_a_damaged_file_is_read_or_refused_but_breaks_nothing(
+    real: tuple[Callable[[str, str], SwitchGraph], str], place: int, cut: int, put: str
+) -> None:
+    reader, text = real
+    start = place % len(text)
+    damaged = text[:start] + put + text[start + cut :]
+    try:
+        found = reader(damaged, "n1.json")
+    except FabricError:
+        return
+    hierarchy(found)
+    audit(found, ["n1"])
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=4),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["lldp", "interface", "name", "chassis", "value", "id", "x"]),
+                inner,
+                max_size=3,
+            )
+        ),
+    )
+)
+def test_any_json_is_read_as_lldp_or_refused(value: object) -> None:
+    for text in (json.dumps(value), json.dumps({"lldp": value})):
+        with contextlib.suppress(FabricError):
+            read_lldp(text, "n1.json")
 
 
 def test_files_join_to_one_fabric() -> None:
