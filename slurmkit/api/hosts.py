@@ -1,9 +1,7 @@
 """`slurmkit run --hosts`: a job on machines without Slurm, by mpirun over SSH."""
 
 import os
-import re
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -13,6 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slurmkit import __version__
+from slurmkit.api.hosts_script import (
+    HostsLaunch,
+    environment_of_ranks,
+    version_line,
+    write_launch,
+)
 from slurmkit.api.local import (
     LocalRun,
     OnOutput,
@@ -25,26 +29,23 @@ from slurmkit.api.local import (
     text_of,
     write_run_dir,
 )
-from slurmkit.api.preparing import expanded, prepare, run_root_of, template_dirs
+from slurmkit.api.preparing import expanded, prepare, run_root_of
 from slurmkit.api.secrets import read_secret_values
-from slurmkit.errors import InvalidInputError, Problem, UsageError
+from slurmkit.errors import InvalidInputError, Problem
 from slurmkit.hostlist import compress, expand
 from slurmkit.hosts import files
-from slurmkit.hosts.command import Options, Start, comment_on_ucx, options
 from slurmkit.hosts.lookup import read_hosts
 from slurmkit.hosts.model import Hosts
-from slurmkit.hosts.mpi import Family, Mpirun, find_mpirun
+from slurmkit.hosts.mpi import Family, find_mpirun
 from slurmkit.hosts.probe import Question, ask
 from slurmkit.hosts.select import select
-from slurmkit.hosts.ssh import resolve, ssh_config
+from slurmkit.hosts.ssh import resolve
 from slurmkit.hosts.tidy import Tidied, all_tidy, forget, note_start, noted, tidy, tidy_after_dead
 from slurmkit.launch.local import LocalJob, LocalResult
 from slurmkit.launch.local import run_local as run_ranks
-from slurmkit.render.renderer import render_hosts
-from slurmkit.rundir.atomic import atomic_write
-from slurmkit.rundir.envfile import format_exports, is_variable_name
+from slurmkit.plan.model import Plan
 from slurmkit.rundir.layout import RunDir, new_run_id
-from slurmkit.rundir.secretfile import remove_secrets, secrets_path, write_secrets
+from slurmkit.rundir.secretfile import remove_secrets, write_secrets
 from slurmkit.site.lookup import find_site
 from slurmkit.slurm import scrubbed_environment
 from slurmkit.spec.loader import Job
@@ -53,11 +54,6 @@ __all__ = ["CleanedRun", "clean_hosts", "etc_hosts", "run_on_hosts"]
 
 #: Below the shared folder of hosts.yaml.
 RUNS_NAME = "slurmkit-runs"
-# What a shell of this person has set by hand or by a module, and the program may need.
-_CARRIED = re.compile(
-    r"PATH|LD_LIBRARY_PATH|PYTHON\w*|VIRTUAL_ENV|CONDA_\w+|CUDA_\w+|NCCL_\w+|UCX_\w+|OMP_\w+|LANG"
-    r"|LC_\w+|OMPI_MCA_\w+|I_MPI_\w+|FI_\w+|GLOO_\w+|TORCH_\w+|MKL_\w+|HF_\w+"
-)
 _SECONDS_FOR_ANSWERS = 20.0
 
 
@@ -72,21 +68,6 @@ class CleanedRun:
 
     run_id: str
     hosts: list[Tidied]
-
-
-@dataclass(frozen=True)
-class _Script:
-    """What the template calls ``start``."""
-
-    run_id: str
-    num_ranks: int
-    hosts: str
-    title: str
-    comment: str
-    env: tuple[tuple[str, str], ...]
-    options: list[Options]
-    mpirun: str
-    program: tuple[str, ...]
 
 
 def run_on_hosts(
@@ -213,6 +194,7 @@ class _HostsRun:
                 **element_env,
                 "SLURMKIT_RUN_DIR": str(run_dir.path),
                 "SLURMKIT_RUN_ID": self._run_id,
+                **_mpi_environment(self._plan),
                 **checkpoint_environment(self._plan, run_dir.element(self._task), element_env),
             }
             env = prepared_environment(self._prepared, {**base, **given})
@@ -245,64 +227,32 @@ class _HostsRun:
         base: Mapping[str, str],
         secrets: dict[str, str],
     ) -> Path:
-        """Ask the hosts for MPI and program, write what mpirun needs; return the script."""
+        """Find the MPI, ask the hosts for it and the program, and write what mpirun needs."""
         command = command_of(self._job, env)
         workdir = text_of(self._plan.workdir, env)
         mpirun = find_mpirun(env, command if self._plan.kind == "mpi" else (), Path(workdir))
         answers = self._ask(
             Question(
                 mpirun=mpirun.path,
-                mpirun_version=_first_line([mpirun.path, "--version"], env),
+                mpirun_version=version_line(mpirun, env),
                 daemon=mpirun.daemon,
                 workdir=workdir,
                 program=command[0],
                 path=env.get("PATH", os.defpath),
             )
         )
-        rdma = [name for name, found in answers.items() if found.get("rdma", "0") != "0"]
-        folder = run_dir.path / "hosts"
-        folder.mkdir()
-        if re.search(r"\s", str(folder)):
-            raise UsageError(
-                f"mpirun cannot take the path {folder}, which holds a blank",
-                hint="name a shared_dir without blanks in hosts.yaml",
-            )
-        write_secrets(run_dir.path, secrets)
-        atomic_write(folder / "ssh_config", ssh_config(self._hosts, self._selected))
-        atomic_write(folder / "ssh", files.ssh_wrapper(str(folder / "ssh_config")), mode=0o700)
-        hostfile = files.hostfile(self._hosts, self._selected, mpirun.family)
-        atomic_write(folder / "hostfile", hostfile)
-        ranks_env = _environment_of_ranks(env, base, dict(self._plan.env))
-        atomic_write(folder / "environment", format_exports(ranks_env), mode=0o600)
-        start = Start(
-            run_id=self._run_id,
-            num_ranks=self._plan.shape.num_tasks,
-            ranks_per_host=self._plan.shape.tasks_per_node,
-            hostfile=str(folder / "hostfile"),
-            ssh=str(folder / "ssh"),
-            workdir=workdir,
-            network=self._hosts.network or "",
-            has_rdma=len(rdma) == len(answers),
-        )
-        files_of_env = [str(folder / "environment"), secrets_path(run_dir.path)]
-        shim = [self._plan.slurmkit, "exec"]
-        shim += [word for path in files_of_env for word in ("--env-file", path)]
-        script = _Script(
-            run_id=self._run_id,
-            num_ranks=start.num_ranks,
-            hosts=compress(host.name for host in self._selected),
-            title=mpirun.title,
-            comment=comment_on_ucx(mpirun, rdma, len(answers)),
-            env=_environment_of_mpirun(mpirun),
-            options=options(mpirun, start),
-            mpirun=mpirun.path,
-            program=(*shim, "--", *command),
-        )
-        dirs = template_dirs(self._job, self._prepared.found)
-        path = folder / "mpirun.sh"
-        atomic_write(path, render_hosts(self._plan, script, dirs), mode=0o700)
         self._family = mpirun.family
-        return path
+        write_secrets(run_dir.path, secrets)
+        environment = environment_of_ranks(env, base, dict(self._plan.env))
+        launch = HostsLaunch(
+            hosts=self._hosts,
+            selected=self._selected,
+            mpirun=mpirun,
+            rdma_hosts=[name for name, said in answers.items() if said.get("rdma", "0") != "0"],
+            workdir=workdir,
+            command=command,
+        )
+        return write_launch(self._prepared, run_dir, launch, environment)
 
     def _start(
         self, run_dir: RunDir, script: Path, env: Mapping[str, str], on_output: OnOutput
@@ -345,30 +295,11 @@ class _HostsRun:
                 self._tell(Problem(message, hint=hint, code="hosts-left", warning=True))
 
 
-def _environment_of_ranks(
-    env: Mapping[str, str], base: Mapping[str, str], planned: Mapping[str, str]
-) -> dict[str, str]:
-    """Return the variables that sshd does not give the ranks: what the job and its software set."""
-    chosen = {
-        name: value
-        for name, value in env.items()
-        if is_variable_name(name)
-        and (
-            name in planned
-            or name.startswith("SLURMKIT_")
-            or base.get(name) != value
-            or _CARRIED.fullmatch(name)
-        )
-    }
-    return {**chosen, "SLURMKIT_ATTEMPT": "1"}
-
-
-def _environment_of_mpirun(mpirun: Mpirun) -> tuple[tuple[str, str], ...]:
-    """Return what mpirun itself has to have in its environment."""
-    if mpirun.family == "openmpi" and os.geteuid() == 0:
-        # Open MPI refuses root unless it is asked twice; this user asked.
-        return (("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"))
-    return ()
+def _mpi_environment(plan: Plan) -> dict[str, str]:
+    """Return what lets every rank of an MPI job see that all have met; see slurmkit.launch.mpi."""
+    if plan.kind != "mpi":
+        return {}
+    return {"SLURMKIT_MPI": "mpirun", "SLURMKIT_MPI_RANKS": str(plan.shape.num_tasks)}
 
 
 def _own_versions(slurmkit: str) -> dict[str, str]:
@@ -379,14 +310,6 @@ def _own_versions(slurmkit: str) -> dict[str, str]:
         "python": sys.executable,
         "python_version": f"Python {sys.version.split()[0]}",
     }
-
-
-def _first_line(command: list[str], env: Mapping[str, str]) -> str:
-    done = subprocess.run(
-        command, env=dict(env), capture_output=True, text=True, timeout=30, check=False
-    )
-    said = (done.stdout + done.stderr).splitlines()
-    return said[0] if said else ""
 
 
 @contextmanager
