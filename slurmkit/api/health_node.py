@@ -33,6 +33,7 @@ _PAUSE_S = 600.0
 # A job with a slurmkit supervisor moves by itself; this long it has for it.
 _OWN_WAY_S = 60.0
 _LOG_BYTES = 1 << 20
+_IN_MEMORY = Path("/run/slurmkit/health")
 _HELP = """\
 usage: slurmkit health program
 
@@ -47,11 +48,20 @@ def main(arguments: list[str]) -> int:
         return 0 if arguments[0] in ("-h", "--help") else 2
     config = read_if_there(Path(os.environ.get("SLURMKIT_HEALTH_CONF") or CONFIG_PATH))
     host = os.environ.get("SLURMD_NODENAME") or os.uname().nodename.partition(".")[0]
-    config.state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    config = config.replace(state_dir=_usable(config.state_dir))
     with _alone(config.state_dir / "lock") as alone:
         if alone:
             HealthProgram(config, host).run()
     return 0
+
+
+def _usable(folder: Path) -> Path:
+    """Return the folder, or one in memory when its disk is what is broken."""
+    with contextlib.suppress(OSError):
+        put_file(folder / "alive", "")
+        return folder
+    _IN_MEMORY.mkdir(mode=0o755, parents=True, exist_ok=True)
+    return _IN_MEMORY
 
 
 @contextlib.contextmanager
@@ -98,16 +108,22 @@ class HealthProgram:
             evict = str(self._state.get("evict") or "")
         except SlurmError as error:
             self._note("refused", error.message)
-        publish(published_path(), self._host, verdicts, evict)
         kept = {"memory": self._memory.fields(), "leaving": self._leaving, "evict": evict}
-        put_file(self._config.state_dir / "state.json", json.dumps(kept))
+        try:
+            publish(published_path(), self._host, verdicts, evict)
+            put_file(self._config.state_dir / "state.json", json.dumps(kept))
+        except OSError as error:  # what was decided has been done all the same
+            self._note("forgets", f"{error.filename}: {error.strerror}")
 
     def _look(self) -> list[Verdict]:
         counters = Counters(self._config.state_dir / "counters.json", self._now)
         node = node_of(self._config, self._host).replace(counters=counters)
         checks = checks_of(FULL, configured(self._config, self._host))
         found = run_checks(checks, node, within_s=self._config.within_s)
-        counters.save()
+        try:
+            counters.save()
+        except OSError as error:
+            self._note("forgets", f"{error.filename}: {error.strerror}")
         return found
 
     def _act(self, verdicts: Sequence[Verdict]) -> str:

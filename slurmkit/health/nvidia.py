@@ -136,6 +136,7 @@ def _of_nvml(nvml: Any, index: int) -> Gpu:
     reasons = known(nvml.nvmlDeviceGetCurrentClocksThrottleReasons) or 0
     ecc = known(nvml.nvmlDeviceGetEccMode)
     persistence = known(nvml.nvmlDeviceGetPersistenceMode)
+    fields = known(nvml.nvmlDeviceGetFieldValues, [nvml.NVML_FI_DEV_MEMORY_TEMP])
     links = []
     for link in range(nvml.NVML_NVLINK_MAX_LINKS):
         state = known(nvml.nvmlDeviceGetNvLinkState, link)
@@ -149,6 +150,7 @@ def _of_nvml(nvml: Any, index: int) -> Gpu:
         pending=bool(rows[2]),
         failed_remap=bool(rows[3]),
         temperature_c=known(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
+        memory_c=fields[0].value.uiVal or None if fields and not fields[0].nvmlReturn else None,
         slowdown_c=known(
             nvml.nvmlDeviceGetTemperatureThreshold, nvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
         ),

@@ -4,6 +4,7 @@ Exit code 0 lets it start and 3 refuses it; every other one is our own fault, an
 this lets the job start then.
 """
 
+import contextlib
 import os
 import sys
 import time
@@ -47,7 +48,8 @@ def main(arguments: list[str]) -> int:
         return 0
     refusals = [r for r in read_refusals(config.state_dir) if now - r.at < _FRESH_S]
     refusal = Refusal(now, words, environ.get("SLURM_JOB_ID", ""))
-    write_refusals(config.state_dir, [*refusals, refusal])
+    with contextlib.suppress(OSError):  # a disk that is full or read-only may be the very reason
+        write_refusals(config.state_dir, [*refusals, refusal])
     sys.stderr.write(f"slurmkit: {host}: no job starts here: {words}\n")
     return REFUSED
 

@@ -109,7 +109,7 @@ def run_checks(checks: Sequence[Check], node: Node, *, within_s: float) -> list[
         if check.blocking:
             groups.setdefault(check.group or check.id, []).append(check)
     running = {child.descriptor: child for child in (_Running(g, node) for g in groups.values())}
-    found = {check.id: check.run(node) for check in checks if not check.blocking}
+    found = {check.id: _run(check, node) for check in checks if not check.blocking}
     while running:
         now = time.monotonic() - started
         limits = {fd: min(child.limit_s, within_s) for fd, child in running.items()}
@@ -128,6 +128,13 @@ def run_checks(checks: Sequence[Check], node: Node, *, within_s: float) -> list[
     return [found[check.id] for check in checks]
 
 
+def _run(check: Check, node: Node) -> Verdict:
+    try:
+        return check.run(node)
+    except Exception as error:  # noqa: BLE001 (a mistake in a check must not drain a cluster)
+        return check.verdict(WARN, f"the check itself went wrong: {type(error).__name__}: {error}")
+
+
 def _start(checks: list[Check], node: Node) -> tuple[int, int]:
     """Run checks in a child; return the descriptor of its answers, and its process id."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
@@ -138,7 +145,7 @@ def _start(checks: list[Check], node: Node) -> tuple[int, int]:
             os.setsid()  # what it starts ends with it
             os.close(reading)
             for check in checks:
-                os.write(writing, json.dumps(check.run(node).fields()).encode() + b"\n")
+                os.write(writing, json.dumps(_run(check, node).fields()).encode() + b"\n")
             code = 0
         finally:
             os._exit(code)  # whatever it was, it must not run on as a second copy of the caller

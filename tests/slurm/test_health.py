@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -114,13 +113,14 @@ class Cluster:
 
 
 @pytest.fixture(scope="module", params=["host", *OTHERS])
-def nodes(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+def nodes(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
     if os.geteuid() != 0:
         pytest.skip("a sandbox cluster needs root")
     name = f"test-health-{os.getpid()}"
     release = str(request.param)
-    scripts = Path(f"/var/lib/slurmkit/health-test-{os.getpid()}")
-    scripts.mkdir(parents=True)
+    scripts = tmp_path_factory.mktemp("scripts")
     lines = []
     for key, script in (
         ("Prolog", ROOT / "plugins/prolog/slurmkit-prolog.sh"),
@@ -143,7 +143,6 @@ def nodes(request: pytest.FixtureRequest) -> Iterator[Cluster]:
             name, nodes=3, gpus=2, cpus=8, slurm_conf=lines, share=[scripts, ROOT], release=release
         )
     except SandboxUnavailableError as error:
-        shutil.rmtree(scripts)
         pytest.skip(f"no sandbox cluster on this machine: {error.message}")
     try:
         found = Cluster(sandbox)
@@ -163,7 +162,6 @@ def nodes(request: pytest.FixtureRequest) -> Iterator[Cluster]:
         yield found
     finally:
         sandbox.down()
-        shutil.rmtree(scripts)
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -403,6 +405,63 @@ def test_a_check_that_is_cut_short_warns_and_does_not_fail(tmp_path: Path) -> No
     found = ask(tmp_path, GPU_CHECKS[:2], within_s=0.4)
     assert [item.verdict for item in found] == ["warn", "skipped"]
     assert found[0].detail == "0.4 s were left for it, and it took longer"
+
+
+class _Nvml(SimpleNamespace):
+    """What slurmkit uses of pynvml, for one GPU with two NVLinks; the rest it does not have."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("NVML_"):
+            return {"NVML_NVLINK_MAX_LINKS": 18, "NVML_FEATURE_ENABLED": 1}.get(name, name)
+
+        def missing(*_arguments: object) -> None:
+            raise self.NVMLError("not supported")
+
+        return missing
+
+
+def test_what_nvml_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    links = [1, 0]
+
+    def link_state(_handle: object, link: int) -> int:
+        if link >= len(links):
+            raise _Nvml.NVMLError("no such link")
+        return links[link]
+
+    value = SimpleNamespace(nvmlReturn=0, value=SimpleNamespace(uiVal=97))
+    nvml = _Nvml(
+        nvmlInit=lambda: None,
+        nvmlDeviceGetCount=lambda: 1,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetTotalEccErrors=lambda _h, kind, _which: 2 if "UNCORRECTED" in kind else 5,
+        nvmlDeviceGetRemappedRows=lambda _h: (0, 1, 1, 0),
+        nvmlDeviceGetCurrentClocksThrottleReasons=lambda _h: 0x81,
+        nvmlDeviceGetFieldValues=lambda _h, _fields: [value],
+        nvmlDeviceGetNvLinkState=link_state,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    put(tmp_path, "dev/nvidia0", "")
+    found = {item.check: item for item in run_checks(GPU_CHECKS, Node(root=tmp_path), within_s=9.0)}
+    assert found["gpu-driver"].detail == "1 GPUs"
+    assert found["gpu-memory"].detail == "GPU 0: 2 uncorrected ECC errors"
+    assert "hw_power_brake_slowdown" in found["gpu-clocks"].detail
+    assert found["gpu-temperature"].verdict == "skipped"
+
+
+def test_a_mistake_in_a_check_warns_and_does_not_fail(tmp_path: Path) -> None:
+    def wrong(_node: Node) -> tuple[str, str]:
+        raise KeyError("x")
+
+    checks = [
+        Check("a", "", "", "drain", wrong, blocking=True),
+        Check("b", "", "", "drain", wrong),
+    ]
+    for item in run_checks(checks, Node(root=tmp_path), within_s=9.0):
+        assert (item.verdict, item.drains) == ("warn", False)
+        assert "KeyError" in item.detail
 
 
 def test_gpus_that_differ() -> None:
