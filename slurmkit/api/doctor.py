@@ -27,7 +27,7 @@ from slurmkit.site.lookup import FoundSite, find_site
 _SRUN_DELAY_S = (0.3, 3.0)
 # Of SSH nobody knows when the last line came, but only how long all of it took.
 _SSH_DELAY_S = (1.0, 3.0)
-_CLEAN_S = 3.0
+_FILE_SERVER_S = 3.0
 # Of the deadline: until srun or SSH have started the hosts' own part, and it has ended.
 _START_S = 10.0
 
@@ -260,7 +260,8 @@ def _shared(found: FoundSite, given: str | None) -> str:
     if given is not None:
         return str(Path(given).expanduser().absolute()) if given else ""
     folder = run_root_of(found)
-    while not folder.is_dir() and folder != folder.parent:
+    # None: it hangs, and the link that tries it will say so.
+    while _ends_in_time(["test", "-d", str(folder)]) not in (0, None) and folder != folder.parent:
         folder = folder.parent
     return str(folder)
 
@@ -269,15 +270,24 @@ def _clean(request: Request) -> None:
     """Remove what the hosts wrote, without waiting for a file server that hangs."""
     if not request.shared_dir:
         return
-    # A process of its own: a thread that hangs in the kernel would not let this one end.
-    remover = subprocess.Popen(
-        ["rm", "-rf", str(Path(request.shared_dir, f"{PREFIX}{request.token}"))],
+    _ends_in_time(["rm", "-rf", str(Path(request.shared_dir, f"{PREFIX}{request.token}"))])
+
+
+def _ends_in_time(command: list[str]) -> int | None:
+    """Run a program that may hang on a dead file server; return its exit code, or None for late.
+
+    It is not waited for then: it cannot be ended before the server answers.
+    """
+    process = subprocess.Popen(
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     try:
-        remover.wait(_CLEAN_S)
+        return process.wait(_FILE_SERVER_S)
     except subprocess.TimeoutExpired:
-        remover.returncode = 0  # it is left behind on purpose; Popen shall not warn about it
+        process.kill()
+        process.returncode = 0  # left behind on purpose; Popen shall not warn about it
+        return None

@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import time
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,7 @@ def to_lines(report: HostReport) -> list[str]:
         for link, a in report.answers.items()
     }
     body = {"host": report.host, "hosts": list(report.hosts), "answers": answers}
-    text = base64.b64encode(json.dumps(body).encode()).decode()
+    text = base64.b64encode(zlib.compress(json.dumps(body).encode())).decode()
     parts = [text[at : at + _CHUNK] for at in range(0, len(text), _CHUNK)]
     lines = [f"{_MARK} {report.host} {at}/{len(parts)} {part}" for at, part in enumerate(parts, 1)]
     return [*lines, f"{_MARK} {report.host} {_TIME} {report.time:.6f}"]
@@ -169,7 +170,8 @@ def from_lines(lines: Iterable[str]) -> list[HostReport]:
     reports = []
     for host, found in parts.items():
         if len(found) == totals[host] and host in times:
-            body = json.loads(base64.b64decode("".join(found[at] for at in sorted(found))))
+            data = base64.b64decode("".join(found[at] for at in sorted(found)))
+            body = json.loads(zlib.decompress(data))
             reports.append(_report(body, times[host]))
     return reports
 

@@ -171,11 +171,13 @@ class RoceNodes:
         assert done.returncode == 0, f"{node}: {script}\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def examine(self, *options: str, prefix: str = "", nodes: bool = True) -> dict[str, Any]:
+    def examine(
+        self, *options: str, prefix: str = "", nodes: bool = True, shared: bool = True
+    ) -> dict[str, Any]:
         """Return what ``slurmkit doctor`` says of the nodes, asked on the login host."""
         words = [str(SLURMKIT), "doctor", "--site", str(self.site), "--json"]
         words += ["--nodes", str(len(self.cluster.nodes))] if nodes else []
-        if "--shared" not in options:
+        if shared:
             words += ["--shared", str(self.scratch)]
         line = " ".join([*words, *options])
         # What a site sets up once: enough locked memory and open files, which srun hands on.

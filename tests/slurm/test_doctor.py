@@ -283,9 +283,11 @@ def test_a_folder_that_hangs_hangs_nothing(nodes: Any) -> None:
     disk = nodes.cluster.make_disk("dead", slow=True)
     disk.slow(stuck=True)
     try:
-        dead = nodes.cluster.shared_dir / "dead"
+        site = nodes.cluster.shared_dir / "dead.yaml"
+        site.write_text(f"run_root: {nodes.cluster.shared_dir}/dead/runs\n")
         report = nodes.examine(
-            *("--shared", str(dead), "--deadline", "14", "--only", "shared", "--only", "os")
+            *("--site", str(site), "--deadline", "14", "--only", "shared", "--only", "os"),
+            shared=False,
         )
     finally:
         disk.slow()

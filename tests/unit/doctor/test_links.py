@@ -384,8 +384,10 @@ def test_what_hangs_or_breaks_holds_up_nothing() -> None:
     found = run_checks([item.check(place, 30.0) for item in links], Node(), within_s=30.0)
     assert time.monotonic() - started < 10
     said = [unpack(item.verdict, item.detail) for item in found]
-    assert [answer.verdict for answer in said] == ["fail", "fail", "pass"]
+    assert [said[0].verdict, said[2].verdict] == ["fail", "pass"]
     assert "did not answer within" in said[0].detail
+    assert said[1].verdict in ("warn", "fail")
+    assert "the check itself" in said[1].detail
 
 
 def test_links_are_complete_and_in_the_page() -> None:
