@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 def check(
     site: Annotated[
         Path,
-        typer.Argument(metavar="SITE", help="Site folder, or a folder with slurm.conf and others."),
+        typer.Argument(
+            metavar="SITE", help="Site folder, a shipped site, or a folder with slurm.conf."
+        ),
     ],
     slurm_version: Annotated[
         str,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slurmkit.errors import Problem, SlurmkitError, UsageError
+from slurmkit.site.folders import find_folder, shipped_sites
 from slurmkit.site.generate.release import Release
 from slurmkit.sitecheck import boot, compare, complaints, scripts
 from slurmkit.sitecheck.candidate import Candidate, read_candidate
@@ -38,7 +39,7 @@ class Report:
 
 
 def check_site(folder: Path, version: str = "", *, start: bool = True) -> Report:
-    """Check a site folder, or a folder of .conf files.
+    """Check a site folder, a shipped site by its name, or a folder of .conf files.
 
     Args:
         folder: the site.
@@ -48,6 +49,8 @@ def check_site(folder: Path, version: str = "", *, start: bool = True) -> Report
     Raises:
         UsageError: it is no site, or the release is unknown.
     """
+    if not folder.exists() and str(folder) in shipped_sites():
+        folder = find_folder(str(folder))
     candidate = read_candidate(folder)
     engines = boot.engines() if start else []
     release = _release(candidate, version, engines)

@@ -219,7 +219,8 @@ def _node(cluster: Cluster, line: Entity, node: str, found: list[Device]) -> Pro
         there = sum(device.size for device in same)
         if there != claim.count and not detected:
             pair = same[-1].line.pair("File", "Count", "Name")
-            message = f"{there} for {claim.name}:{claim.count} of {node} at line {claim.where.line}"
+            name = ":".join(word for word in (claim.name, claim.kind) if word)
+            message = f"{there} for {name}:{claim.count} of {node} at line {claim.where.line}"
             yield COUNT(message, pair.value_where, key=pair.key)
     yield from _shape(line, node, found)
 

@@ -65,6 +65,7 @@ def site_yaml(cluster: Cluster) -> Problems:
     if site is None:
         return
     by_name = {name: line for line in cluster.partitions for name in line.name.value.split(",")}
+    told: set[str] = set()
     for name, partition in site.partitions.items():
         where = _site_place(cluster, "partitions", name)
         line = by_name.get(name)
@@ -74,12 +75,13 @@ def site_yaml(cluster: Cluster) -> Problems:
             yield PARTITION(f"slurm.conf has no partition {name}", where, hint)
             continue
         kind = site.node_types.get(partition.node_type or "")
-        if kind is None or not kind.gpus:
+        if kind is None or not kind.gpus or partition.node_type in told:
             continue
         for node in cluster.members(line.value("Nodes"))[:1]:
             entity = cluster.by_node.get(node)
             there = sum(c.count for c in claims(entity) if c.name == "gpu") if entity else 0
             if there != kind.gpus:
+                told.add(partition.node_type or "")
                 type_place = _site_place(cluster, "node_types", partition.node_type or "")
                 message = f"{partition.node_type} has {kind.gpus} GPUs, and {node} {there}"
                 yield GPUS(message, type_place)
