@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 # Network namespaces and slurmd need root; everything else runs as you.
 ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
-SHELL_FILES := .ci/run .ci/setup .ci/demo .ci/demo-failure plugins/spank/node/prolog-map.sh plugins/epilog/slurmkit-epilog.sh
+SHELL_FILES := .ci/run .ci/setup .ci/demo .ci/demo-failure plugins/spank/node/prolog-map.sh plugins/epilog/slurmkit-epilog.sh plugins/prolog/slurmkit-prolog.sh plugins/health/slurmkit-health.sh
 
 .PHONY: help setup demo demo-failure test test-unit test-slurm test-faults test-long lint check format docs bench clean
 

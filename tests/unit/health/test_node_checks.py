@@ -6,10 +6,12 @@ import re
 import time
 from pathlib import Path
 
+import jsonschema
 import pytest
 from typer.testing import CliRunner
 
 from slurmkit.api.health import check_node
+from slurmkit.api.schemas import schema_of
 from slurmkit.cli.app import app
 from slurmkit.errors import UsageError
 from slurmkit.health.check import Check, Found, Node, passed
@@ -255,6 +257,7 @@ def test_the_command(tmp_path: Path) -> None:
     said = json.loads(done.stdout)
     assert done.exit_code == 0
     assert [item["check"] for item in said["checks"]] == ["memory"]
+    jsonschema.validate(said, schema_of("health-check"))
     bad = run(app, ["health", "check", "--only", "gpu-count", "--gpus", "1000"])
     assert bad.exit_code == 1
     assert "fail" in bad.stdout
