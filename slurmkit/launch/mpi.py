@@ -2,7 +2,6 @@
 
 import os
 
-from slurmkit.launch.interface import interface_to
 from slurmkit.launch.placement import wrong
 from slurmkit.launch.variables import Placement
 from slurmkit.mpi.elf import family_of, needed
@@ -80,6 +79,8 @@ def _leave_loopback(env: dict[str, str]) -> None:
     except OSError:
         return
     if "btl_tcp_if_include=lo" in lines:
+        from slurmkit.launch.interface import interface_to  # noqa: PLC0415 (sockets, only here)
+
         interface = interface_to(env.get("MASTER_ADDR", ""))
         if interface:
             env[name] = interface

@@ -97,6 +97,8 @@ class Recorder:
         for line in lines:
             if line.startswith(b"srun: error: "):
                 found = srun_exits(line.decode("utf-8", "replace"))
+                if self._labels in ("openmpi", "hydra"):
+                    continue  # srun's tasks are mpirun's daemons: its own last words tell the rank
                 if self._labels == "torchrun":  # srun's tasks are torchruns, not ranks
                     self._node_launchers += [replace(exit_, rank=None) for exit_ in found]
                     continue
