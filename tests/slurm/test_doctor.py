@@ -300,11 +300,14 @@ def test_a_folder_that_hangs_hangs_nothing(nodes: Any) -> None:
 def test_hosts_by_ssh_and_one_that_refuses(nodes: Any) -> None:
     hosts = str(nodes.cluster.hosts_yaml)
     asked = ("--hosts", hosts, "--only", "ssh", "--only", "names")
-    report = nodes.examine(*asked, nodes=False)
+    report = nodes.examine(*asked, "--only", "shared", nodes=False, shared=False)
+    assert list(nodes.cluster.shared_dir.glob(".slurmkit-doctor-*")) == []
+    assert "reached from here" in json.dumps(report)
+    report = nodes.examine(*asked, "--ssh", nodes=False)
     assert (wrong(report), report["hosts"]) == ({}, list(nodes.cluster.nodes))
     nodes.on(ODD, "kill $(cat /run/sshd.pid)")
     try:
-        report = nodes.examine(*asked, nodes=False)
+        report = nodes.examine(*asked, "--ssh", nodes=False)
     finally:
         folder = nodes.cluster.layout.state_dir / "ssh"
         nodes.on(ODD, f"/usr/sbin/sshd -f {folder}/sshd_config -h {folder}/host-{ODD}")
