@@ -36,6 +36,7 @@ _REPORTS = {
     "topo-plan": "`topo plan --json`",
     "site-check": "`site check --json`",
     "site-log": "`site log --json`",
+    "site-tiers": "`site tiers --json`",
 }
 _NOTICE = "<!-- Written by docs/generate.py from the code; changes made here are lost. -->\n\n"
 

@@ -96,6 +96,7 @@ _VALUES = {
     "health-drains": ("slurmkit.api.health", "DrainedNode", True),
     "site-generate": ("slurmkit.site.generation", "Generation", False),
     "site-log": ("slurmkit.site.deploy.audit", "Entry", True),
+    "site-tiers": ("slurmkit.api.tiers", "TiersReport", False),
     "site-survey": ("slurmkit.api.survey", "SurveyReport", False),
     "site-topology": ("slurmkit.api.survey", "FabricReport", False),
     "elastic-report": ("slurmkit.elastic.depth", "Depth", False),

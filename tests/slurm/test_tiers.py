@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import jsonschema
 import pytest
 
+from slurmkit.api.schemas import schema_of
 from slurmkit.sandbox import Sandbox, SandboxUnavailableError
 
 pytestmark = pytest.mark.slurm
@@ -99,6 +101,7 @@ def shown(dbd: Sandbox, *words: str) -> list[str]:
 
 def test_the_difference_is_shown_first(dbd: Sandbox) -> None:
     plan = json.loads(tiers(dbd, "--json", code=1).stdout)
+    jsonschema.validate(plan, schema_of("site-tiers"))
     assert not plan["applied"]
     added = {(item["entity"], item["name"]) for item in plan["changes"] if item["action"] == "add"}
     assert {("qos", "production"), ("account", "vision"), ("member", "bin@speech")} <= added
