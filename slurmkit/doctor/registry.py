@@ -20,7 +20,7 @@ _MODULES = (
     "clock",
     "slurm_munge",
     "ports",
-    "net_links",
+    "interfaces",
     "mtu",
     "gids",
     "pfc",

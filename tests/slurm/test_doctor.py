@@ -186,12 +186,12 @@ FAULTS: dict[str, tuple[Fault, str, tuple[str, ...]]] = {
     ),
     "link-off": (
         _do("ip link set roce0 down", "ip link set roce0 up"),
-        "link",
+        "interfaces",
         ("roce0 is switched off",),
     ),
     "no-carrier": (
         _do("ip link set peer4 down", "ip link set peer4 up"),
-        "link",
+        "interfaces",
         ("roce4 has no link",),
     ),
     "port-down": (_sysfs("ports/1/state", "1: DOWN\n"), "ports", ("is DOWN",)),

@@ -131,7 +131,8 @@ def node(root: Path, *indices: int, state: str = "ACTIVE") -> Topology:
     numa = tuple(
         place.replace(cpus=few if place.index == 0 else frozenset()) for place in platform.numa
     )
-    platform = platform.replace(numa=numa, cpus_online=few, smt=())
+    nics = tuple(nic for nic in platform.nics if nic.ports)[:4]
+    platform = platform.replace(numa=numa, cpus_online=few, smt=(), gpus=(), nics=nics)
     places = {nic.name: at for at, nic in enumerate(n for n in platform.nics if n.ports)}
     nics = []
     for nic in platform.nics:
@@ -150,7 +151,7 @@ def node(root: Path, *indices: int, state: str = "ACTIVE") -> Topology:
 def test_a_tree_is_read_as_the_kernel_writes_it(tmp_path: Path) -> None:
     node(tmp_path, 3)
     ports = read_roce_ports(Tree(str(tmp_path)))
-    assert len(ports) == 8
+    assert len(ports) == 4
     assert all(found.active for found in ports)
     assert [gid.address for gid in ports[0].gids if gid.index == 3] == ["10.1.0.0"]
 

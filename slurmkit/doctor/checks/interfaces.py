@@ -29,7 +29,7 @@ def _why_down(seen: Interface) -> str:
 
 
 LINK = Link(
-    id="link",
+    id="interfaces",
     group="fabric",
     reads="flags and speed of the compute NICs' interfaces, and of the one that leads to the other "
     "hosts, by ioctl (what `ip link` and ethtool show)",
