@@ -62,7 +62,7 @@ _ENDING_SIGNALS = frozenset({"SIGTERM", "SIGKILL", "SIGINT"})
 
 # What a task says when another one has gone away: gloo, NCCL, TCPStore, the C library.
 _LOST_PEER = re.compile(
-    r"closed by peer|reset by peer|Broken pipe|Connection refused|remote process exited"
+    r"closed by peer|reset by peer|Broken pipe|Connection refused|remote process exit"
     r"|communicator was aborted|Socket closed|got 0 bytes|peer.*(?:disconnect|shut ?down)",
     re.IGNORECASE,
 )
@@ -91,11 +91,19 @@ def lost_peer(exit_: TaskExit) -> bool:
 def root_cause(exits: Sequence[TaskExit]) -> TaskExit | None:
     """Return the end that all others followed from; None when nothing failed.
 
-    It is the first that was reported, unless that one only lost its peer: ends within a few
-    milliseconds on several nodes may be reported in any order.
+    It is the first that was reported, unless that one only lost its peer, or was killed while
+    another one says what went wrong: ends within a few milliseconds on several nodes may be
+    reported in any order, and launchers kill the others once one has failed.
     """
     causes = [exit_ for exit_ in exits if not exit_.consequence]
-    return next((exit_ for exit_ in causes if not lost_peer(exit_)), causes[0] if causes else None)
+    own = [exit_ for exit_ in causes if not lost_peer(exit_)] or causes
+    telling = [exit_ for exit_ in own if exit_.detail or _says_why(exit_)]
+    return next(iter(telling or own), None)
+
+
+def _says_why(exit_: TaskExit) -> bool:
+    """Whether a task was not killed, and its last words, if any, arrived whole."""
+    return not is_killing(exit_) and "Traceback (most recent call last):" not in exit_.reason
 
 
 def signal_name(number: int) -> str:

@@ -145,6 +145,8 @@ def test_labels(labels: Labels, line: bytes, source: Source, text: bytes) -> Non
 _CRASH = TaskExit(2, "n1", exit_code=1, reason="ValueError: boom (train.py:3)")
 _LOST = TaskExit(0, "n2", exit_code=1, reason="RuntimeError: Connection closed by peer [::1]:1")
 _KILLED = TaskExit(1, "n1", signal="SIGKILL")
+_NO_MEMORY = TaskExit(1, "n1", signal="SIGKILL", detail="Out Of Memory")
+_CUT_OFF = TaskExit(2, "n1", exit_code=1, reason="Traceback (most recent call last):")
 
 
 def _judged(*exits: TaskExit) -> list[TaskExit]:
@@ -161,7 +163,12 @@ def _judged(*exits: TaskExit) -> list[TaskExit]:
         ([_CRASH, _LOST, _KILLED], [False, True, True], 2),
         ([_LOST, _CRASH], [False, False], 2),
         ([_LOST, _KILLED], [False, True], 0),
-        ([_KILLED, _CRASH], [False, False], 1),
+        # Two nodes report in any order: the kill is what the launcher did about the crash.
+        ([_KILLED, _CRASH], [False, False], 2),
+        ([_KILLED, _LOST], [False, True], 1),
+        ([_NO_MEMORY, _CRASH], [False, False], 1),
+        ([_KILLED, _CUT_OFF], [False, False], 1),
+        ([_CUT_OFF], [False], 2),
     ],
 )
 def test_the_cause_is_the_first_that_did_not_only_lose_its_peer(
