@@ -35,9 +35,11 @@ SHM_KINDS = re.compile(
     r"|nccl-[A-Za-z0-9]+|cuda\.shm\..*|torch_\d+_.*|__KMP_REGISTERED_LIB_\d+_.*"
     r"|(?:mpich|MPICH|Intel_MPI|intel_mpi|impi)[._-].*"
 )
-#: Folders in /tmp of which the same is true: Open MPI's. What nobody holds open while it is of use,
-#: such as torchrun's folders, is the epilog's to remove, which knows that no other job is there.
-TMP_KINDS = re.compile(r"ompi\..+\.\d+|openmpi-sessions-.*|prte\..*")
+#: Folders in /tmp of which the same is true: Open MPI's, and those with the sockets of Python's
+#: multiprocessing, which a data loader's workers leave when they are ended. What nobody holds open
+#: while it is of use, such as torchrun's folders, is the epilog's to remove, which knows that no
+#: other job is there.
+TMP_KINDS = re.compile(r"ompi\..+\.\d+|openmpi-sessions-.*|prte\..*|pymp-.*")
 # What mpirun starts on hosts; their environment is sshd's, their command line has our mark.
 _DAEMONS = frozenset({b"orted", b"prted", b"prterun", b"mpirun", b"hydra_pmi_proxy", b"mpiexec"})
 _IPC_RMID = 0  # linux/ipc.h
@@ -204,7 +206,9 @@ def _remove_files(found: _Found, folders: Iterable[str]) -> None:
     used = in_use(uid)
     families = _families(uid)
     for path in candidates:
-        if not _is_used(path, used) and not _maker_lives(path, families):
+        if _is_used(path, used) or _maker_lives(path, families):
+            continue
+        if not os.path.basename(path).startswith("pymp-") or _holds_dead_sockets(path):
             _remove(path, found)
     for folder in {os.path.dirname(path) for path in candidates if _is_session(path)}:
         with contextlib.suppress(OSError):  # other sessions are in it
@@ -240,6 +244,18 @@ def in_use(uid: int) -> set[str]:
 
 def _is_used(path: str, used: set[str]) -> bool:
     return path in used or any(other.startswith(f"{path}/") for other in used)
+
+
+def _holds_dead_sockets(folder: str) -> bool:
+    """Whether a folder of multiprocessing, whose sockets nobody is bound to, is there for nobody.
+
+    A process that closes its socket removes it: one that is there and not bound has lost its owner.
+    """
+    try:
+        modes = [os.lstat(os.path.join(folder, name)).st_mode for name in os.listdir(folder)]
+    except OSError:
+        return False
+    return bool(modes) and all(map(stat.S_ISSOCK, modes))
 
 
 def _parts(path: str) -> Iterator[str]:

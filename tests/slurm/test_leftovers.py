@@ -1,13 +1,17 @@
 """What stays of a job on its nodes after it ends, is cancelled or is killed: nothing."""
 
+import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from slurmkit.hostlist import expand
 from slurmkit.resources import shipped_dir
 from slurmkit.sandbox import Sandbox, SandboxUnavailableError
 
@@ -177,3 +181,63 @@ def test_of_two_jobs_of_one_user_the_other_one_is_not_touched(lab: Lab) -> None:
 def test_no_node_was_drained(lab: Lab) -> None:
     shown = lab.sandbox.exec("login", ["sinfo", "-h", "-N", "-o", "%T"], check=True).stdout
     assert set(shown.split()) <= {"idle", "completing"}
+
+
+# -- without an epilog: what a job of slurmkit's own tidies itself ---------------------------------
+
+_OWN = """\
+name: careless
+resources: {{nodes: 2, tasks_per_node: 1, cpus_per_task: 1, time: 5m}}
+resilience: {resilience}
+launch:
+  command: [/usr/bin/python3, careless.py, {tag}, stay]
+"""
+# Without resilience nobody is on the other nodes when Slurm ends the job.
+_ENDS = [("scancel", "true"), ("kill", "null")]
+
+
+@pytest.mark.parametrize(("end", "resilience"), _ENDS)
+def test_a_job_of_slurmkit_tidies_its_nodes_itself(
+    cluster: Sandbox, end: str, resilience: str
+) -> None:
+    folder = cluster.shared_dir / f"careless-{end}"
+    folder.mkdir()
+    # NCCL's name for shared memory: one of no known program nobody would dare to remove.
+    program = _CARELESS.replace("any-{tag}", "nccl-{tag}").replace("results-", "ompi.")
+    (folder / "careless.py").write_text(program)
+    (folder / "job.yaml").write_text(_OWN.format(resilience=resilience, tag=end))
+    env = {"SLURMKIT_RUN_ROOT": str(folder / "runs")}
+    slurmkit = str(Path(sys.executable).with_name("slurmkit"))
+    submitted = cluster.exec(
+        "login", [slurmkit, "submit", "job.yaml", "--json"], cwd=folder, env=env, check=True
+    )
+    (run,) = json.loads(submitted.stdout)
+    logs = Path(run["run_dir"]) / "logs"
+    ups = partial(_count_up, logs)
+    wait_for(lambda: ups() == 2, lambda: f"{ups()} of 2 ranks are up")
+    status = cluster.exec("login", [slurmkit, "status", run["run_id"], "--json"], env=env)
+    nodes = expand(json.loads(status.stdout)["elements"][0]["nodes"])
+    for node in nodes:
+        assert _left(cluster, node, end) == {"process", "shm", "segment"}
+    if end == "scancel":
+        cluster.exec("login", ["scancel", run["job_id"]], check=True)
+    else:
+        cluster.exec(nodes[1], ["pkill", "-KILL", "-o", "-f", f"careless.py {end}"], check=True)
+
+    def left() -> dict[str, set[str]]:
+        return {node: found for node in nodes if (found := _left(cluster, node, end))}
+
+    wait_for(lambda: not left(), lambda: str(left()))
+
+
+def _count_up(logs: Path) -> int:
+    return sum("up" in path.read_text() for path in logs.rglob("rank-*.log"))
+
+
+def _left(cluster: Sandbox, node: str, tag: str) -> set[str]:
+    script = (  # the bracket keeps the shell, which has these words on its line, from being found
+        f"pgrep -f '[c]areless.py {tag}' >/dev/null && echo process;"
+        f"[ -e /dev/shm/nccl-{tag} ] && echo shm;"
+        "ipcs -m | grep -q ' 4096 ' && echo segment"
+    )
+    return set(cluster.exec(node, ["sh", "-c", script]).stdout.split())

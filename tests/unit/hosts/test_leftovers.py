@@ -4,6 +4,7 @@ import ctypes
 import json
 import mmap
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -151,6 +152,20 @@ def test_sessions_of_open_mpi_go_unless_somebody_is_in_them(tmp_path: Path) -> N
     (top / f"pid.{os.getpid()}").rmdir()
     leftovers.sweep(["NONE=none"], folders=[str(tmp_path)])
     assert not top.exists()
+
+
+def test_sockets_of_multiprocessing_go_with_their_owner(tmp_path: Path) -> None:
+    def folder(name: str) -> socket.socket:
+        (tmp_path / name).mkdir()
+        made = socket.socket(socket.AF_UNIX)
+        made.bind(str(tmp_path / name / "listener-1"))
+        return made
+
+    folder("pymp-dead").close()  # and not unlinked, as when its process is killed
+    (tmp_path / "pymp-new").mkdir()
+    with folder("pymp-alive"):
+        leftovers.sweep(["NONE=none"], folders=[str(tmp_path)])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pymp-alive", "pymp-new"]
 
 
 def test_unknown_files_are_not_ours_to_remove(tmp_path: Path) -> None:
