@@ -1,6 +1,6 @@
 """Are the RDMA drivers and the firmware of the HCAs the same on all nodes?"""
 
-from slurmkit.doctor.link import Answer, Link, Place, fail, passed, skipped
+from slurmkit.doctor.link import Answer, Link, Place, fail, passed, skipped, warn
 from slurmkit.doctor.programs import run
 from slurmkit.health.verdict import WARN
 from slurmkit.topology.discover import discover
@@ -24,11 +24,25 @@ def _look(place: Place) -> Answer:
     ofed = run(["ofed_info", "-s"])
     if ofed and ofed.code == 0:
         facts["OFED"] = ofed.out.strip().rstrip(":")
-    for nic in discover(str(place.root)).nics:
-        if firmware := place.read(f"sys/class/infiniband/{nic.name}/fw_ver"):
-            facts[f"firmware of {nic.name}"] = firmware
+    facts |= _firmware(place)
+    mixed = [f"{name} {value}" for name, value in facts.items() if _is_mixed(name, value)]
+    if mixed:
+        return warn("; ".join(mixed), facts)
     named = ", ".join(f"{key} {facts[key]}" for key in (*_MODULES, "OFED") if key in facts)
     return passed(f"{len(hcas)} HCAs{', ' if named else ''}{named}", facts)
+
+
+def _is_mixed(name: str, value: str) -> bool:
+    return name.startswith("firmware") and "," in value
+
+
+def _firmware(place: Place) -> dict[str, str]:
+    """Return the firmware of each kind of card: names such as mlx5_3 differ between nodes alike."""
+    found: dict[str, set[str]] = {}
+    for nic in discover(str(place.root)).nics:
+        if version := place.read(f"sys/class/infiniband/{nic.name}/fw_ver"):
+            found.setdefault(nic.board_id or nic.pci_id or nic.provider, set()).add(version)
+    return {f"firmware of {kind}": ", ".join(sorted(found[kind])) for kind in sorted(found)}
 
 
 def _cards_without_driver(place: Place) -> int:
@@ -45,7 +59,7 @@ LINK = Link(
     group="system",
     reads="/sys/class/infiniband (fw_ver), /sys/module/mlx5_core/version and others, ofed_info -s",
     limits="fails when there are NVIDIA network cards and no RDMA device; warns when nodes differ "
-    "in drivers, firmware or the number of HCAs",
+    "in drivers, firmware or the number of HCAs, or when cards of one kind differ within a node",
     todo="load the driver (modprobe mlx5_ib; see dmesg), and bring drivers and firmware of all "
     "nodes to one release",
     look=_look,

@@ -1,7 +1,7 @@
 """What differs between hosts, and how it is told."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slurmkit.doctor.compare import compare, hosts_text
@@ -72,6 +72,7 @@ def test_a_host_that_could_not_look_is_not_compared() -> None:
     assert compare(LINK, {**found, "node3": fail("it broke")}) == []
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([f"n{i}" for i in range(9)]), st.sampled_from("abc")))
 def test_outliers_are_never_the_majority(values: dict[str, str]) -> None:
     found = compare(LINK, answers(**values))

@@ -156,6 +156,20 @@ def test_a_node_without_any_of_it_is_skipped(tmp_path: Path) -> None:
         assert look(link, tmp_path).verdict == "skipped", link
 
 
+def test_firmware_is_compared_by_the_kind_of_card(node: Path) -> None:
+    hcas = sorted((node / "sys/class/infiniband").iterdir())
+    for at, hca in enumerate(hcas):
+        (hca.resolve() / "fw_ver").write_text("28.39.1002\n")
+        (hca.resolve() / "board_id").write_text("MT_838\n" if at else "MT_900\n")
+    answer = look("rdma-driver", node)
+    assert answer.verdict == "pass"
+    assert dict(answer.facts)["firmware of MT_838"] == "28.39.1002"
+    (hcas[-1].resolve() / "fw_ver").write_text("28.40.1000\n")
+    (hcas[0].resolve() / "board_id").write_text("MT_838\n")
+    answer = look("rdma-driver", node)
+    assert (answer.verdict, "28.39.1002, 28.40.1000" in answer.detail) == ("warn", True)
+
+
 def test_network_cards_without_rdma(tmp_path: Path) -> None:
     put(tmp_path, "sys/bus/pci/devices/0000:18:00.0/class", "0x020700\n")
     put(tmp_path, "sys/bus/pci/devices/0000:18:00.0/vendor", "0x15b3\n")

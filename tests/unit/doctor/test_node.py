@@ -4,7 +4,7 @@ import json
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
@@ -33,6 +33,7 @@ answers = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text("abc-", min_size=1), answers, max_size=4))
 def test_a_report_survives_the_way(found: dict[str, Answer]) -> None:
     report = HostReport("node1", 12.5, ("node1", "node2"), found)
