@@ -3,6 +3,7 @@
 import ctypes
 import json
 import re
+from pathlib import Path
 
 from slurmkit.doctor.link import Answer, Link, Place, passed, skipped, warn
 from slurmkit.doctor.programs import run
@@ -35,10 +36,27 @@ def _toolkit(place: Place) -> str:
         return ""
 
 
+def _libraries() -> str:
+    """Return what the dynamic linker finds without a path."""
+    ran = run(["ldconfig", "-p"])
+    return ran.out if ran and ran.code == 0 else ""
+
+
+def nccl_of(libraries: str) -> str:
+    """Return the release of NCCL that ``ldconfig -p`` lists; a wheel's own is in ``python``."""
+    for line in libraries.splitlines():
+        name, _, path = line.partition(" => ")
+        if name.strip().startswith("libnccl.so.2"):
+            return Path(path.strip()).resolve().name.removeprefix("libnccl.so.")
+    return ""
+
+
 def _look(place: Place) -> Answer:
     driver, toolkit = _of_driver(), _toolkit(place)
+    nccl = nccl_of(_libraries())
     facts = {"CUDA of the driver": driver or "none", "CUDA toolkit": toolkit or "none"}
-    detail = f"driver {driver or 'none'}, toolkit {toolkit or 'none'}"
+    facts["NCCL of the system"] = nccl or "none"
+    detail = f"driver {driver or 'none'}, toolkit {toolkit or 'none'}, NCCL {nccl or 'none'}"
     if not any(gpu.pci_id.startswith("10de") for gpu in discover(str(place.root)).gpus):
         return skipped(f"the node has no NVIDIA GPU ({detail})", facts)
     if not driver:
@@ -56,7 +74,8 @@ def _major(version: str) -> int:
 LINK = Link(
     id="cuda",
     group="system",
-    reads="cuDriverGetVersion of libcuda.so.1; nvcc --version or /usr/local/cuda/version.json",
+    reads="cuDriverGetVersion of libcuda.so.1; nvcc --version or /usr/local/cuda/version.json; the "
+    "libnccl that ldconfig lists",
     limits="warns when there are GPUs and no libcuda, when the toolkit's major release is above "
     "the driver's, or when nodes differ",
     todo="install the driver's user-space library (libcuda), or a toolkit that the driver knows",

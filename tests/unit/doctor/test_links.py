@@ -9,6 +9,7 @@ import pytest
 from slurmkit.doctor.checks import (
     acs,
     clock,
+    cuda,
     gpudirect,
     limits,
     memlock,
@@ -320,6 +321,14 @@ def test_what_open_mpi_was_built_with() -> None:
     assert mpi_support.components(text, "pml") == {"ucx", "ob1"}
     assert mpi_support.has_cuda(text)
     assert not mpi_support.has_cuda(text.replace("true", "false"))
+
+
+def test_the_systems_nccl(tmp_path: Path) -> None:
+    (tmp_path / "libnccl.so.2.21.5").touch()
+    (tmp_path / "libnccl.so.2").symlink_to("libnccl.so.2.21.5")
+    text = f"2 libs found\n\tlibnccl.so.2 (libc6,x86-64) => {tmp_path}/libnccl.so.2\n"
+    assert cuda.nccl_of(text) == "2.21.5"
+    assert cuda.nccl_of("\tlibc.so.6 (libc6) => /lib/libc.so.6\n") == ""
 
 
 def test_what_ucx_opens() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
+from slurmkit.api.doctor import What, Where, doctor
 from slurmkit.api.schemas import schema_of
 from slurmkit.cli.app import app
 from slurmkit.doctor.checks import kernel
@@ -22,6 +23,7 @@ from slurmkit.doctor.node import (
     last_of,
     to_lines,
 )
+from slurmkit.errors import UsageError
 
 texts = st.text(max_size=30)
 answers = st.builds(
@@ -100,8 +102,11 @@ def test_a_failure_says_what_to_do_and_ends_with_1(monkeypatch: pytest.MonkeyPat
     assert "kernel: mend it with care" in text
 
 
-def test_nonsense_is_refused() -> None:
-    code, text = run("--only", "nothing")
-    assert (code, "no link 'nothing'" in text) != (0, True)
-    done = CliRunner().invoke(app, ["doctor", "--here", "--nodes", "2"])
-    assert done.exit_code != 0
+def test_a_job_examines_its_own_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with pytest.raises(UsageError, match="inside job 7"):
+        doctor(Where(nodes=2), What(only=("kernel",), shared_dir=""))
+    with pytest.raises(UsageError, match="exclude each other"):
+        doctor(Where(nodes=2, here=True))
+    with pytest.raises(UsageError, match="no link 'nothing'"):
+        doctor(Where(here=True), What(only=("nothing",)))
