@@ -6,11 +6,12 @@ kernel takes it away with its first process, which dies with us.
 
 import io
 import ipaddress
+import re
 import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slurmkit.errors import SlurmkitError
@@ -26,6 +27,7 @@ from slurmkit.sitecheck.rules.places import HOST
 #: Debian releases whose root file systems the sandbox makes, and the Slurm in each.
 SUITES = ("trixie", "forky")
 _TIMEOUT_S = 30.0
+_PLUGIN_DIR = re.compile(r"^[ \t]*PluginDir[ \t]*=.*$", re.IGNORECASE | re.MULTILINE)
 _LISTEN_S = 5.0
 
 
@@ -57,6 +59,7 @@ class Booted:
         partitions: the same for partitions.
         seconds: how long it took.
         left_out: what was taken out of the files first, and why; empty for nothing.
+        without_accounts: whether slurmdbd is among that.
     """
 
     engine: Engine
@@ -67,6 +70,7 @@ class Booted:
     partitions: str = ""
     seconds: float = 0.0
     left_out: tuple[str, ...] = ()
+    without_accounts: bool = False
 
 
 def engines() -> list[Engine]:
@@ -115,6 +119,8 @@ def boot(cluster: Cluster, engine: Engine) -> Booted:
     programs.require_root()
     programs.require_programs(("setpriv", "unshare", "mount", "ip"))
     candidate, left_out = without_accounts.rewrite(cluster)
+    candidate, more = _without_plugin_dir(candidate, cluster, engine)
+    left_out += more
     room = _room(cluster)
     own = [_controllers(cluster)[0][1]]
     script = boot_script.outer_script(
@@ -150,7 +156,20 @@ def boot(cluster: Cluster, engine: Engine) -> Booted:
         parts.get("partitions", ""),
         time.monotonic() - started,
         left_out,
+        cluster.slurm.value("AccountingStorageType").endswith("slurmdbd"),
     )
+
+
+def _without_plugin_dir(
+    candidate: Candidate, cluster: Cluster, engine: Engine
+) -> tuple[Candidate, tuple[str, ...]]:
+    """Return a candidate whose plugins are looked for where this slurmctld has its own."""
+    said = cluster.slurm.value("PluginDir")
+    if all((engine.root / folder.lstrip("/")).is_dir() for folder in said.split(":") if folder):
+        return candidate, ()
+    path, files = cluster.slurm.path, dict(candidate.files)
+    files[path] = replace(files[path], content=_PLUGIN_DIR.sub("#", files[path].text).encode())
+    return replace(candidate, files=files), (f"PluginDir={said}, which is not on {engine.place}",)
 
 
 def _room(cluster: Cluster) -> boot_script.Room:

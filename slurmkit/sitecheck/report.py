@@ -123,7 +123,7 @@ def _boot(
 
 def _seen(cluster: Cluster, booted: boot.Booted) -> list[Problem]:
     found = complaints.problems(
-        cluster, booted.log, up=booted.up, without_accounts=bool(booted.left_out)
+        cluster, booted.log, up=booted.up, without_accounts=booted.without_accounts
     )
     if booted.up:
         found += compare.problems(cluster, booted.config, booted.nodes, booted.partitions)

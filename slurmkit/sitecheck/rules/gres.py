@@ -59,6 +59,8 @@ MALFORMED = fault(
     "bad-gres", "A GRES is not written as name:type:count.", "Write it as gpu:h100:8."
 )
 
+#: Shares of GPUs: File= names the GPUs that they are spread over (gres.conf(5)).
+_SHARES = frozenset({"mps", "shard"})
 _SUFFIX = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -217,7 +219,7 @@ def _node(cluster: Cluster, line: Entity, node: str, found: list[Device]) -> Pro
             continue
         same = [d for d in same if not claim.kind or d.kind in ("", claim.kind)]
         there = sum(device.size for device in same)
-        if there != claim.count and not detected:
+        if there != claim.count and not detected and claim.name not in _SHARES:
             pair = same[-1].line.pair("File", "Count", "Name")
             name = ":".join(word for word in (claim.name, claim.kind) if word)
             message = f"{there} for {name}:{claim.count} of {node} at line {claim.where.line}"

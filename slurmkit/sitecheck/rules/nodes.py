@@ -23,6 +23,7 @@ MEMORY = fault(
     "memory-unlikely",
     "RealMemory is unlikely; its unit is MiB.",
     "Copy the line that `slurmd -C` prints on the node.",
+    warning=True,
 )
 NO_MEMORY = fault(
     "memory-missing",

@@ -28,6 +28,7 @@ SHARED = fault(
     "state-and-spool",
     "slurmctld and slurmd keep their files in the same folder.",
     "Give each its own.",
+    warning=True,
 )
 PORTS = fault("ports-collide", "Two daemons listen on the same port.", "Give each its own.")
 PORT_RANGE = fault(

@@ -116,8 +116,9 @@ def _plugin(cluster: Cluster, pair: Pair, kind: str, name: str, where: Location)
         hint = f"Did you mean {kind}/{near}?" if near else ""
         yield PLUGIN(f"{pair.key}={kind}/{name}: Slurm ships no such plugin", where, hint, pair.key)
     elif not found.known(cluster.release):
-        dates = [f"from {found.since} on" if found.since else "", f"before {found.until}"]
-        when = " and ".join(dates if found.until else dates[:1])
+        dates = [f"from {found.since} on"] if found.since else []
+        dates += [f"before {found.until}"] if found.until else []
+        when = " and ".join(dates)
         message = f"{kind}/{name} exists {when}; this is {cluster.release}"
         yield PLUGIN_RELEASE(message, where, key=pair.key)
 

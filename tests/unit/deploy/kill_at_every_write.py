@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from slurmkit.errors import UsageError
-from slurmkit.site.deploy import Machine, read_folder
+from slurmkit.site.deploy import Machine, audit, read_folder
 
 _WRITES = ("open", "write", "fsync", "replace", "rename", "unlink", "mkdir", "rmdir", "chmod")
 _WRITES += ("fchmod", "fchown")
@@ -57,6 +57,11 @@ def mixed(root: Path, before: dict[str, Any], after: dict[str, Any]) -> list[str
     ]
 
 
+def written_down(root: Path) -> list[str]:
+    """What the log has: each change once, whoever finished it."""
+    return [entry.action for entry in audit.entries(root)]
+
+
 def run(machine: Machine, action: str, site: Path) -> None:
     if action == "install":
         machine.install(read_folder(site), force=True)
@@ -97,11 +102,13 @@ def main() -> None:
                 assert Machine(root).changes(read_folder(site)) == []
                 run(Machine(root), "rollback", site)
                 assert picture(root) == picture(start), (action, count)
+                assert written_down(root) == ["install", "rollback"], (action, count)
             else:
                 # Finished by the next call, which then finds nothing to take back; or undone.
                 with contextlib.suppress(UsageError):
                     run(Machine(root), "rollback", site)
                 assert picture(root) == after, (action, count)
+                assert written_down(root) == ["install", "rollback"], (action, count)
             finished += was_journal
             undone += not was_journal
             shutil.rmtree(root)

@@ -1,28 +1,13 @@
 """A good site for each release, to seed faults into."""
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from slurmkit.site import generation
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-def load_faults() -> ModuleType:
-    """Import the table of seeds; tests are no package."""
-    name = "site_faults"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, ROOT / f"tests/fixtures/{name}.py")
-        assert spec
-        assert spec.loader
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
 
 
 @pytest.fixture(scope="session")
