@@ -29,18 +29,22 @@ def restart_dir(
         checkpoints: the checkpoint folder.
         token: the fence token of the attempt that is about to start.
         env: this process's environment; the script says in it that the program wants to know.
-        warn: is told what goes wrong. The program then starts from the beginning, unless it looks
-            for itself.
+        warn: is told what was put into quarantine.
+
+    Raises:
+        OSError: checkpoints cannot be read now, or another attempt has taken over: a program that
+            then began at step 0 would throw work away.
     """
     if RESTART_VARIABLE not in env:
         return None
     if not checkpoints.is_dir():
         return ""
-    command = [sys.executable, "-m", "slurmkit", "ckpt", "newest", str(checkpoints)]
+    command = [sys.executable, "-m", "slurmkit", "ckpt", "newest", str(checkpoints.absolute())]
     own = {name: value for name, value in env.items() if name != "SLURMKIT_FENCE"}
     try:
         done = subprocess.run(
             command,
+            cwd="/",  # what the user calls slurmkit.py is not meant
             env={**own, **({"SLURMKIT_FENCE": token} if token else {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,

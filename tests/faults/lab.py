@@ -62,8 +62,12 @@ class Lab:
         text = f"name: {name}\n" + "".join(
             f"{key}: {{{body}}}\n" for key, body in parts.items() if body
         )
+        return self.submit_text(name, f"{text}launch: {{kind: {kind}, command: {words}}}\n")
+
+    def submit_text(self, name: str, text: str) -> "Run":
+        """Submit a run whose job.yaml is given as text."""
         path = self.folder / f"{name}.yaml"
-        path.write_text(f"{text}launch: {{kind: {kind}, command: {words}}}\n")
+        path.write_text(text)
         # Its order of the nodes is left to Slurm, as in a job of a person.
         (submitted,) = json.loads(self.slurmkit("submit", path.name, "--json").stdout)
         run = Run(self, Path(submitted["run_dir"]), str(submitted["job_id"]))

@@ -96,6 +96,54 @@ def test_a_c_program_is_warned_by_a_file_and_goes_on_later(lab: Any, heat: Any) 
 
 
 @pytest.mark.long
+def test_a_c_program_goes_on_with_fewer_ranks(lab: Any, heat: Any) -> None:
+    """What was saved by three ranks is read by two, and the result is the same to the last bit."""
+    run = submit_heat(
+        lab,
+        heat,
+        resources="nodes: 3, tasks_per_node: 1, cpus_per_task: 1, time: 10m",
+        resilience="on_node_failure: shrink, min_nodes: 2, heartbeat_s: 1",
+    )
+    run.until(run.committed, 60, "a checkpoint")
+    lab.cluster.kill(run.events("attempt_started")[-1].fields["step_nodes"][-1])
+    run.until_done(120)
+    check_heat(lab, run)
+    assert run.decisions() == ["shrink", "done"]
+    said = [line for line in run.said().splitlines() if "ranks, 48 x 48 cells, from step" in line]
+    assert any("3 ranks" in line for line in said), run.said()
+    assert any("2 ranks" in line for line in said), run.said()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("family", ["openmpi", "mpich"])
+def test_a_rank_of_mpirun_is_killed(lab: Any, tmp_path: Path, family: str) -> None:
+    """With the mpirun of each MPI: the whole program is started again, from its checkpoint."""
+    compiler = f"mpicc.{family}"
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    program = lab.folder / "heat"
+    source = STARTERS / "heat-mpi/heat.c"
+    subprocess.run([compiler, "-O2", "-o", program, source], check=True, timeout=60)
+    root = 'OMPI_ALLOW_RUN_AS_ROOT: "1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1"'
+    job = (
+        f"name: mpirun\nenv: {{{ENV}, {root}}}\n"
+        "resources: {nodes: 2, tasks_per_node: 1, cpus_per_task: 1, time: 10m}\n"
+        "checkpoint: {dir: ckpt, every: 50 steps, keep: 3}\n"
+        "resilience: {on_node_failure: successor, heartbeat_s: 1}\n"
+        f"launch: {{kind: mpi, launcher: mpirun, command: [./heat, '{CELLS}', '{STEPS}', '10']}}\n"
+    )
+    run = lab.submit_text("mpirun", job)
+    run.until(run.committed, 60, "a checkpoint")
+    victim = run.events("attempt_started")[-1].fields["step_nodes"][-1]
+    lab.cluster.exec(victim, ["pkill", "-KILL", "-x", "heat"], check=True)
+    run.until((lab.folder / "plate.bin").exists, 120, "the result")
+    run.until_done(60)
+    check_heat(lab, run)
+    assert run.decisions()[0] == "relaunch"
+    assert run.events("task_exited")[0].fields["host"] == victim
+
+
+@pytest.mark.long
 def test_damage_is_passed_over(lab: Any, heat: Any) -> None:
     """The newest checkpoint is damaged while its rank is dying: the one before is taken."""
     run = submit_heat(lab, heat)
