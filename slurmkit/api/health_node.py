@@ -32,6 +32,10 @@ from slurmkit.slurm.nodes import NodeControl, NodeRecord
 _PAUSE_S = 600.0
 # A job with a slurmkit supervisor moves by itself; this long it has for it.
 _OWN_WAY_S = 60.0
+# Jobs that are requeued end first, which takes KillWait: what is not done now, the next run does.
+_START_S = 8.0
+# Later Slurm starts them by itself.
+_MOVE_S = 180.0
 _LOG_BYTES = 1 << 20
 _IN_MEMORY = Path("/run/slurmkit/health")
 _HELP = """\
@@ -95,6 +99,7 @@ class HealthProgram:
         self._state = _read_state(config.state_dir / "state.json")
         self._memory = drains.memory_of(self._state.get("memory") or {})
         self._leaving: dict[str, float] = self._state.get("leaving") or {}
+        self._moving: dict[str, float] = self._state.get("moving") or {}
         self._now = time.time()
 
     def run(self) -> None:
@@ -108,7 +113,23 @@ class HealthProgram:
             evict = str(self._state.get("evict") or "")
         except SlurmError as error:
             self._note("refused", error.message)
-        kept = {"memory": self._memory.fields(), "leaving": self._leaving, "evict": evict}
+        # Moving jobs takes a while: those that move by themselves hear of it first, and should
+        # this process be ended then, what was decided is known.
+        self._keep(verdicts, evict)
+        try:
+            self._move_jobs(evict)
+        except SlurmError as error:
+            self._note("no answer", error.message)
+        if self._leaving or self._moving:
+            self._keep(verdicts, evict)
+
+    def _keep(self, verdicts: Sequence[Verdict], evict: str) -> None:
+        kept = {
+            "memory": self._memory.fields(),
+            "evict": evict,
+            "leaving": self._leaving,
+            "moving": self._moving,
+        }
         try:
             publish(published_path(), self._host, verdicts, evict)
             put_file(self._config.state_dir / "state.json", json.dumps(kept))
@@ -130,8 +151,7 @@ class HealthProgram:
         """Do what is due; return why jobs have to leave the node, empty when they need not."""
         node = _view(self._control.node(self._host))
         limits = self._config.drains
-        refusals = read_refusals(self._config.state_dir)
-        decision = drains.adoption(node, refusals)
+        decision = drains.adoption(node, read_refusals(self._config.state_dir))
         if decision is None:
             decision, self._memory = drains.decide(node, verdicts, self._memory, limits, self._now)
         if decision.action == drains.DRAIN:
@@ -140,14 +160,8 @@ class HealthProgram:
             self._note("held", decision.why)
         elif decision.action != drains.NOTHING:
             decision = self._carry_out(decision)
-        if refusals:
-            self._release(refusals)
         stays = decision.action == drains.DRAIN or (decision.action == drains.NOTHING and node.ours)
-        if not (decision.evict and stays):
-            self._leaving = {}
-            return ""
-        self._evict(decision.why)
-        return decision.why
+        return decision.why if decision.evict and stays else ""
 
     def _carry_out(self, decision: drains.Decision) -> drains.Decision:
         """Do it, if the node is still as it was when it was decided; return what was done."""
@@ -180,18 +194,41 @@ class HealthProgram:
     def _all(self) -> list[drains.NodeView]:
         return [_view(record) for record in self._control.nodes()]
 
-    def _release(self, refusals: Sequence[drains.Refusal]) -> None:
-        """Let jobs that the prolog refused start elsewhere now, and forget the refusals."""
-        write_refusals(self._config.state_dir, [])
-        for job_id in dict.fromkeys(refusal.job_id for refusal in refusals if refusal.job_id):
-            with contextlib.suppress(SlurmError):  # it is over, or was cancelled
-                self._control.start_now(job_id, within_s=5.0)
+    def _move_jobs(self, evict: str) -> None:
+        """Let jobs start elsewhere: those that the prolog refused, and those that have to leave."""
+        jobs = self._refused()
+        if evict:
+            jobs += self._evict(evict)
+        else:
+            self._leaving = {}
+        self._moving = {job: self._moving.get(job, self._now) for job in [*self._moving, *jobs]}
+        if self._moving:
+            ending = self._control.start_now(self._moving, within_s=_START_S)
+            self._moving = {
+                job: since
+                for job, since in self._moving.items()
+                if job in ending and self._now - since < _MOVE_S
+            }
 
-    def _evict(self, why: str) -> None:
-        """Let the jobs on this node go on elsewhere: by themselves where they can."""
+    def _refused(self) -> list[str]:
+        """Return the jobs that the prolog refused, and forget those of which all is known.
+
+        Slurm may take a moment to drain the node for it: until then a refusal is kept.
+        """
+        refusals = read_refusals(self._config.state_dir)
+        known = bool(self._memory.drained)
+        kept = [r for r in refusals if not known and self._now - r.at < drains.SAME_EVENT_S]
+        if kept != refusals:
+            with contextlib.suppress(OSError):
+                write_refusals(self._config.state_dir, kept)
+        return list(dict.fromkeys(refusal.job_id for refusal in refusals if refusal.job_id))
+
+    def _evict(self, why: str) -> list[str]:
+        """Requeue the jobs on this node that do not leave by themselves; return them."""
         jobs = self._control.jobs_on(self._host)
         self._leaving = {job.id: self._leaving.get(job.id, self._now) for job in jobs}
         supervised = _supervised_jobs(Path("/proc"))
+        requeued = []
         for job in jobs:
             in_time = self._now - self._leaving[job.id] < _OWN_WAY_S
             if job.id in supervised and (in_time or not supervised[job.id]):
@@ -200,10 +237,13 @@ class HealthProgram:
                 self._note("stays", f"job {job.id} cannot be requeued: {why}")
                 continue
             try:
-                self._control.requeue_now(job.id)
-                self._note("requeued", f"job {job.id} of {job.user}: {why}")
+                self._control.requeue(job.id)
             except RefusedError as error:
                 self._note("stays", error.message)
+            else:
+                self._note("requeued", f"job {job.id} of {job.user}: {why}")
+                requeued.append(job.id)
+        return requeued
 
     def _note(self, what: str, words: str) -> None:
         """Write down what was done, as a line of JSON in a file that does not grow for ever."""

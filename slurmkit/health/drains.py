@@ -16,8 +16,8 @@ from slurmkit.record import Record
 
 #: What Slurm writes when a prolog fails (seen on 22.05 and 26.05).
 PROLOG_REASON = "Prolog error"
-# Reason and refusal are written by two programs, within seconds of each other.
-_SAME_EVENT_S = 60.0
+#: Reason and refusal are written by two programs, within seconds of each other.
+SAME_EVENT_S = 60.0
 _DAY_S = 86400.0
 _MOST_DOUBLINGS = 6
 # Nodes in these states take no jobs anyway; draining them would only hide why.
@@ -223,7 +223,7 @@ def adoption(node: NodeView, refusals: Sequence[Refusal]) -> Decision | None:
     if not node.drained or node.reason != PROLOG_REASON:
         return None
     for refusal in reversed(refusals):
-        if abs(node.reason_at - refusal.at) <= _SAME_EVENT_S:
+        if abs(node.reason_at - refusal.at) <= SAME_EVENT_S:
             reason = make_reason(node.name, refusal.words)
             causes = tuple(
                 part.partition(":")[0] for part in refusal.words.split("; ") if ":" in part

@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from slurmkit.errors import RefusedError, SlurmError
@@ -120,12 +120,8 @@ class NodeControl:
                 found.append(NodeJob(job_id, user, "Requeue=1" in words, "BatchFlag=1" in words))
         return found
 
-    def requeue_now(self, job_id: str, *, within_s: float = 20.0) -> None:
-        """Start a job again elsewhere, without the two minutes that Slurm waits by default.
-
-        ``scontrol requeue`` sets the earliest start to when the job's old credential has run out
-        (AuthInfo, cred_expire: 120 s); an operator may set it to now, and the new credential is
-        taken (seen on 22.05 and 26.05).
+    def requeue(self, job_id: str) -> None:
+        """End a job's script, and let Slurm start it again.
 
         Raises:
             RefusedError: Slurm does not requeue this job.
@@ -136,24 +132,47 @@ class NodeControl:
             if output.unreachable:
                 raise output.error()
             raise RefusedError(f"Slurm does not requeue job {job_id}: {output.complaint}")
-        self.start_now(job_id, within_s=within_s)
 
-    def start_now(self, job_id: str, *, within_s: float = 20.0) -> None:
-        """Let a job that waits for its earliest start begin as soon as there is a place.
+    def start_now(self, job_ids: Iterable[str], *, within_s: float) -> set[str]:
+        """Let requeued jobs begin as soon as there is a place, without Slurm's two minutes.
+
+        Requeueing sets the earliest start to when the job's old credential has run out (AuthInfo,
+        cred_expire: 120 s); an operator may set it to now, and the new credential is taken (seen on
+        22.05, 24.11 and 26.05). Before, what runs of the job has to end.
+
+        Args:
+            job_ids: the jobs.
+            within_s: how long to wait for that, seconds.
+
+        Returns:
+            Those that are still ending.
 
         Raises:
             SlurmError: Slurm does not answer.
         """
         deadline = time.monotonic() + within_s
-        while time.monotonic() < deadline:
-            said = self._runner.check(["scontrol", "--oneliner", "show", "job", job_id])
-            if "JobState=PENDING" not in said and "COMPLETING" not in said:
-                return  # it runs, or it is over
-            if "Reason=BeginTime" in said:
-                self._runner.run(["scontrol", "update", f"JobId={job_id}", "StartTime=now"])
-            elif "JobState=PENDING" in said and "Reason=None" not in said:
-                return  # it waits for something else
+        waiting = set(job_ids)
+        while waiting:
+            waiting = {job_id for job_id in waiting if not self._started(job_id)}
+            if not waiting or time.monotonic() > deadline:
+                break
             time.sleep(_REQUEUE_POLL_S)
+        return waiting
+
+    def _started(self, job_id: str) -> bool:
+        """Whether a job runs, is over, or waits for something else than its earliest start."""
+        output = self._runner.run(["scontrol", "--oneliner", "show", "job", job_id])
+        said = output.stdout
+        if output.returncode != 0:
+            if output.unreachable:
+                raise output.error()
+            return True  # it is forgotten already
+        if "Reason=BeginTime" in said:
+            self._runner.run(["scontrol", "update", f"JobId={job_id}", "StartTime=now"])
+            return False
+        if "JobState=PENDING" in said:
+            return "Reason=None" not in said
+        return "JobState=COMPLETING" not in said
 
 
 def parse_node(name: str, printed: str) -> NodeRecord:

@@ -91,13 +91,13 @@ class Cluster:
         values = dict(word.split("=", 1) for word in said if "=" in word)
         return [values["JobState"], values.get("NodeList", ""), values["Restarts"]]
 
-    def started(self, *options: str) -> tuple[str, str]:
-        """Submit a job that sleeps; return it and its node once its script runs.
+    def started(self, *options: str, script: str = "sleep 600") -> tuple[str, str]:
+        """Submit a job; return it and its node once its script runs.
 
         Before that Slurm calls it RUNNING, too, while the prolog is still looking.
         """
         mark = self.folder / f"started-{time.monotonic_ns()}"
-        job = self.submit(*options, script=f"touch {mark}; sleep 600")
+        job = self.submit(*options, script=f"touch {mark}; {script}")
         self.until(mark.exists)
         return job, self.job(job)[1]
 
@@ -194,7 +194,9 @@ def test_a_job_loses_a_sick_node_and_goes_on_elsewhere_within_ten_seconds(
     cluster: Cluster,
 ) -> None:
     cluster.configure(checks={"gpu-xid": {"action": "evict"}})
-    job, first = cluster.started("--nodes=1", "--exclusive")
+    # It does not end before Slurm kills it, after KillWait.
+    stays = "trap '' TERM; while :; do sleep 1; done"
+    job, first = cluster.started("--nodes=1", "--exclusive", script=stays)
     cluster.plant(first)
     started = time.monotonic()
     cluster.until(lambda: cluster.job(job)[0] == "RUNNING" and cluster.job(job)[1] != first)
