@@ -7,7 +7,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -165,22 +166,22 @@ def test_health_is_looked_at_on_the_nodes(dgx: Sandbox) -> None:
     assert rows["cpu-count"] == "pass", checked.stdout
 
 
-def test_a_training_runs_with_strict_affinity(dgx: Sandbox) -> None:
-    """What the site promises: ranks bound beside their GPUs, or no job."""
-    folder = dgx.shared_dir / "training"
+def _init(dgx: Sandbox, name: str, steps: int) -> tuple[Path, list[str]]:
+    """Return a folder with the training in it, and the command that submits it."""
+    folder = dgx.shared_dir / name
     folder.mkdir()
     dgx.exec("login", [SLURMKIT, "init", "llama-finetune"], cwd=folder, check=True)
     job = folder / "llama-finetune.yaml"
-    job.write_text(job.read_text().replace("--steps=60", "--steps=8"))
-    command = [SLURMKIT, "submit", "llama-finetune.yaml", "--wait", "--json"]
+    job.write_text(job.read_text().replace("--steps=60", f"--steps={steps}"))
     changes = ["resources.gpus_per_node=2", "resources.memory=1G/gpu", "env.OMP_NUM_THREADS=1"]
-    done = dgx.exec(
-        "login",
-        [*command, *(word for change in changes for word in ("--set", change))],
-        cwd=folder,
-        env={"USER": "root"},
-        timeout=240,
-    )
+    words = [word for change in changes for word in ("--set", change)]
+    return folder, [SLURMKIT, "submit", "llama-finetune.yaml", "--json", *words]
+
+
+def test_a_training_runs_with_strict_affinity(dgx: Sandbox) -> None:
+    """What the site promises: ranks bound beside their GPUs, or no job."""
+    folder, command = _init(dgx, "training", steps=8)
+    done = dgx.exec("login", [*command, "--wait"], cwd=folder, env={"USER": "root"}, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     run = next((dgx.shared_dir / "runs/root/llama-finetune").iterdir())
     script = (run / "job.sbatch").read_text()
@@ -189,3 +190,33 @@ def test_a_training_runs_with_strict_affinity(dgx: Sandbox) -> None:
     assert "loss 5" in logs
     ended = dgx.exec("login", ["sacct", "-nXP", "-o", "State,NNodes"], check=True).stdout
     assert "COMPLETED|2" in ended.splitlines()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_training_gives_way_to_production_and_finishes(dgx: Sandbox) -> None:
+    """Two minutes of it are the wait that 22.05 has for a requeued job."""
+    folder, command = _init(dgx, "preempted", steps=40)
+    command += ["--set", "resilience=true"]
+    sent = dgx.exec("login", command, cwd=folder, env={"USER": "root"}, check=True)
+    (job,) = json.loads(sent.stdout)
+    run = Path(job["run_dir"])
+    _wait(lambda: "step    5" in _text(run / "logs"), 120)
+    urgent = ["sbatch", "--qos=production", "--gres=gpu:1", "-N4", "-t1", "--wrap=true"]
+    dgx.exec("login", urgent, cwd=folder, check=True)
+    _wait(lambda: "40/40" in _text(run / "logs"), 600)
+    assert "saved step" in _text(run / "logs")
+    asked = ["sacct", "-nXDP", "-j", job["job_id"], "-o", "State"]
+    _wait(lambda: "COMPLETED" in dgx.exec("login", asked, check=True).stdout, 60)
+    assert "REQUEUED" in dgx.exec("login", asked, check=True).stdout
+
+
+def _text(folder: Path) -> str:
+    return "".join(path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file())
+
+
+def _wait(done: Callable[[], bool], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.5)
