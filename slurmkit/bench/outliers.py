@@ -7,6 +7,7 @@ absolute deviation). Where more than half are slow, the median is slow too; then
 tells.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -144,10 +145,11 @@ def _below(speeds: Mapping[str, float], tolerance: float) -> dict[str, float]:
         return {}
     # Of two, the better one is the measure: both are of the same kind.
     expected = max(speeds.values()) if len(speeds) == 2 else median(list(speeds.values()))
-    scatter = _SCALE * median([abs(speed - expected) for speed in speeds.values()])
     limit = (1 - tolerance) * expected
     if len(speeds) > 2:
-        limit = min(limit, expected - _DEVIATIONS * scatter)
+        # Of ratios: where speeds scatter by a half, a tenth still stands out.
+        scatter = _SCALE * median([abs(math.log(speed / expected)) for speed in speeds.values()])
+        limit = min(limit, expected * math.exp(-_DEVIATIONS * scatter))
     return {name: expected for name, speed in speeds.items() if speed < limit}
 
 

@@ -68,6 +68,13 @@ def test_the_slow_node_is_named(nodes: int, share: float) -> None:
     assert "n1" in found[0].message
 
 
+def test_the_slow_node_stands_out_where_the_others_scatter() -> None:
+    """Four nodes on a busy machine: what is left is fast, less fast, and one that crawls."""
+    speeds = {(0, 0): 2.2e9, (1, 0): 2.1e9, (2, 0): 1.2e9, (3, 0): 1e7}
+    names = {item.name for item in find_slow(_pairs(speeds, 4)) if item.kind == "node"}
+    assert names == {"n3"}
+
+
 def test_two_slow_nodes_of_eight() -> None:
     found = find_slow(_pairs({(1, 0): 4e8, (6, 0): 1e8}, 8))
     assert [item.name for item in found] == ["n1", "n6"]
