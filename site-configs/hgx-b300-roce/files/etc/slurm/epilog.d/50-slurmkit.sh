@@ -200,12 +200,12 @@ fi
 processes=$(end_all "$lister")
 # Sockets of our agents are named by job; the folder beside them may hold checkpoints.
 files=$(remove "/tmp/slurmkit-$uid" -mindepth 1 -maxdepth 1 -name "$job.*")
-rmdir "/tmp/slurmkit-$uid" 2>/dev/null
 for folder in $folders; do
     files=$((files + $(remove "$folder" -mindepth 1 -maxdepth 1 -name "spmix_appdir_${uid}_$job.*")))
 done
 if [ "$lister" = of_user ]; then
     files=$((files + $(remove /dev/shm -mindepth 1 -maxdepth 1)))
+    files=$((files + $(remove "/tmp/slurmkit-$uid" -maxdepth 0 -empty)))
     for folder in $folders; do
         files=$((files + $(known_kinds "$folder")))
     done
