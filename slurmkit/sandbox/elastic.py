@@ -128,6 +128,8 @@ def _start(layout: Layout, hosts: Sequence[str]) -> None:
     running = machine.inits(layout)
     if todo := [host for host in hosts if host not in running]:
         time.sleep(_BOOT_S)
+        for host in todo:
+            machine.plug(layout, host, connected=True)
         machine.start_hosts(layout, todo)
 
 

@@ -106,6 +106,9 @@ def slurm_conf_lines(site: "Site", release: "Release") -> list[str]:
     ]
     if excluded:
         lines.append(f"SuspendExcNodes={','.join(excluded)}")
+    if not elastic.present and not release.at_least("23.02"):
+        # Else no program shows nodes that are off (seen with 22.05.8); 24.11 has no such word.
+        lines.append("PrivateData=cloud")
     if release.at_least("23.02"):
         # A node that somebody has drained, or looks into, is not ours to stop.
         lines.append("SuspendExcStates=DRAIN,FAIL,MAINTENANCE")

@@ -228,6 +228,10 @@ def test_lines_of_slurm_conf() -> None:
     # Slurm wants the lists with a count first.
     assert "SuspendExcNodes=n[3-4]:1,n[1-2]" in lines
     assert not any("SuspendExcStates" in line for line in lines)
+    assert "PrivateData=cloud" not in lines
+    cloud = site("elastic: {driver: /bin/machines, nodes: n1, present: false}\n")
+    assert "PrivateData=cloud" in slurm_conf_lines(cloud, Release.parse("22.05"))
+    assert "PrivateData=cloud" not in slurm_conf_lines(cloud, Release.parse("24.11"))
     newer = slurm_conf_lines(described, Release.parse("24.11"))
     assert "SuspendExcStates=DRAIN,FAIL,MAINTENANCE" in newer
     assert slurm_conf_lines(site("name: x\n"), Release.parse("24.11")) == []
