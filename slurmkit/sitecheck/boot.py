@@ -6,6 +6,7 @@ kernel takes it away with its first process, which dies with us.
 
 import io
 import ipaddress
+import os
 import re
 import subprocess
 import tarfile
@@ -87,13 +88,13 @@ def _root_dirs() -> Iterator[tuple[Path, str]]:
     for suite in SUITES:
         for accounting in (False, True):
             folder = rootfs.rootfs_dir(suite, accounting=accounting)
-            if (folder / "usr/sbin/slurmctld").exists():
+            if os.access(folder / "usr/sbin/slurmctld", os.X_OK):
                 yield folder, f"the sandbox's {suite}"
                 break
 
 
 def _release(root: Path) -> Release | None:
-    if not (root / "usr/sbin/slurmctld").exists():
+    if not os.access(root / "usr/sbin/slurmctld", os.X_OK):
         return None
     try:
         return Release.parse(programs.slurm_version(None if root == Path("/") else root))

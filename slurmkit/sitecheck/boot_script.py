@@ -87,9 +87,9 @@ def outer_script(root: Path, inner: str, addresses: Sequence[str] = ()) -> str:
         f"for name in {_DEVICES}; do : >dev/$name; mount --bind /dev/$name dev/$name; done",
         "mkdir dev/shm && mount -t tmpfs -o mode=1777 shm dev/shm",
         "ln -s /proc/self/fd dev/fd",
-        "mkdir -p proc sys run tmp",
+        # No /sys: slurmctld reads nothing there, and what a site's plugins do, they do in memory.
+        "mkdir -p proc run tmp",
         "mount -t proc proc proc",
-        "mount --rbind /sys sys",
         "mount -t tmpfs -o mode=755 run run",
         "mount -t tmpfs -o mode=1777 tmp tmp",
         f"exec chroot . /bin/sh -c {shlex.quote(inner)}",
@@ -110,14 +110,14 @@ def inner_script(room: Room) -> str:
             *(_user(name, 64100 + index) for index, name in enumerate(room.users)),
             "rm -rf /etc/slurm/*",
             "tar -C / -x -f - || exit 3",
-            "mkdir -p -m 755 /run/munge /run/check /var/spool /var/log",
+            "mkdir -p /run/munge /run/check /var/spool /var/log",
             *(_folder(folder, user) for folder, user in room.folders),
             "head -c 128 /dev/urandom >/run/check/key && chmod 400 /run/check/key",
             f"mkdir -p {_q(Path(room.socket).parent)}",
             f"munged --force --socket={socket} --key-file=/run/check/key"
             " --pid-file=/run/check/munged.pid --log-file=/run/check/munged.log"
             " --seed-file=/run/check/seed || exit 3",
-            f"echo {_q(MARK)}log",
+            f"echo {_q(MARK + 'log')}",
             f"slurmctld -D -f {conf} </dev/null 2>&1 &",
             "ctld=$!",
             *_until(listening, rounds),
@@ -128,8 +128,8 @@ def inner_script(room: Room) -> str:
             ") &",
             *_until("[ -e /run/check/asked ]", rounds),
             # All that slurmctld has to say of its files, it has said by now.
-            *(f"echo {_q(MARK)}{part}; cat /run/check/{part}" for part in PARTS),
-            f"echo {_q(MARK)}end up",
+            *(f"echo {_q(MARK + part)}; cat /run/check/{part}" for part in PARTS),
+            f"echo {_q(MARK + 'end up')}",
         ]
     )
 
@@ -140,7 +140,7 @@ def _until(condition: str, rounds: int) -> list[str]:
         f"n=0; until {condition}; do",
         f"  n=$((n+1)); if [ $n -gt {rounds} ] || ! kill -0 $ctld 2>/dev/null; then",
         "    kill -9 $ctld 2>/dev/null; wait $ctld 2>/dev/null",
-        f"    echo {_q(MARK)}end $?; exit 0; fi",
+        f"    echo {_q(MARK + 'end')} $?; exit 0; fi",
         "  sleep 0.02",
         "done",
     ]

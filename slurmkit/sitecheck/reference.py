@@ -8,9 +8,9 @@ __all__ = ["markdown", "report"]  # report registers every fault
 _INTRO = """# Faults that site check finds
 
 Each row is a fault that [`slurmkit site check`](../how-to/site-check.md) names by file and line,
-with its code in brackets. An error means that Slurm does not start, or does not do what the files
-say; a warning, that it does, and that this is seldom what was meant. Keywords, plugins and values
-are known for every release from 22.05 to 26.05.
+with its code in brackets. An error means that Slurm does not start, does not do what the files say,
+or loses jobs or nodes by it; a warning, that it does what they say, and that this is seldom what
+was meant. Keywords, plugins and values are known for every release from 22.05 to 26.05.
 
 What is wrong inside site.yaml and install.yaml themselves has the codes of every
 [YAML file](site-yaml.md), such as `unknown-key`.

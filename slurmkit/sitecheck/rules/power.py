@@ -30,6 +30,7 @@ RETURN = fault(
     "return-to-service",
     "ReturnToService=0 leaves every node that was rebooted down until somebody resumes it.",
     "Set ReturnToService=2 where nodes are started and stopped; keep nodes out by draining them.",
+    warning=True,
 )
 
 

@@ -28,6 +28,7 @@ REQUEUE = fault(
     "requeue-off",
     "JobRequeue=0 keeps jobs from being requeued, by preemption or after a node's loss.",
     "Set JobRequeue=1; a job that must not be requeued says --no-requeue.",
+    warning=True,
 )
 WEIGHTS = fault(
     "priority-weights",

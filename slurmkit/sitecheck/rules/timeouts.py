@@ -44,6 +44,7 @@ HEALTH = fault(
     "health-check",
     "HealthCheckProgram and HealthCheckInterval are of use together only.",
     "Set both.",
+    warning=True,
 )
 HEALTH_TIME = fault(
     "health-check-timeout",
