@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import jsonschema
 import pytest
 
+from slurmkit.api.schemas import schema_of
 from slurmkit.api.survey import init_site, survey
 from slurmkit.errors import UsageError
 from slurmkit.site.lookup import read_site
@@ -314,6 +316,7 @@ def test_a_site_is_compared_with_its_nodes(tmp_path: Path) -> None:
     assert ("n2", "gpus", "8 (slurm.conf)") in found
     assert ("n1", "gpus", "4 (site.yaml)") in found
     assert ("n[1-2]", "cpus", "448 (site.yaml)") in found
+    jsonschema.validate(json.loads(json.dumps(asdict(report))), schema_of("site-survey"))
 
 
 def test_a_folder_without_answers_is_refused(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ import runpy
 from pathlib import Path
 from types import SimpleNamespace
 
+import jsonschema
 import pytest
 import yaml
 from typer.testing import CliRunner
 
+from slurmkit.api.schemas import schema_of
 from slurmkit.cli.app import app
 from slurmkit.hostlist import expand
 from slurmkit.site.generate.release import Release
@@ -161,6 +163,7 @@ def test_the_command_ends_with_1_when_a_node_is_missing(tmp_path: Path) -> None:
     assert "left out: login" in done.stderr
     report = json.loads(CliRunner().invoke(app, [*args, "--json"]).stdout)
     assert (report["missing"], report["unknown"]) == (["n3"], ["login"])
+    jsonschema.validate(report, schema_of("site-topology"))
 
 
 def test_the_command_prints_the_section(tmp_path: Path) -> None:
