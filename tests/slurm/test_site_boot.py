@@ -1,6 +1,7 @@
 """The shipped sites boot and run jobs on real Slurm: 22.05 (this machine's), 24.11 and 26.05.
 
-Debian has no slurmdbd for 26.05, so accounts and tiers run on this machine's Slurm alone.
+Accounts and tiers run on 22.05, and in the long suite on 24.11, whose root file system with MariaDB
+takes a while to make. slurmdbd 26.05.5 of Debian forky ends at once with its MariaDB 11.8.9.
 """
 
 import json
@@ -41,12 +42,14 @@ _ACCOUNTING = {
 }
 
 
-def _boot(site: str, *, release: str = "host", nodes: int = 2) -> Sandbox:
+def _boot(site: str, *, release: str = "host", nodes: int = 2, accounting: bool = False) -> Sandbox:
     if os.geteuid() != 0:
         pytest.skip("a sandbox cluster needs root")
     name = f"test-site-{os.getpid()}"
     try:
-        return Sandbox.up(name, site=str(SITES / site), nodes=nodes, release=release)
+        return Sandbox.up(
+            name, site=str(SITES / site), nodes=nodes, release=release, accounting=accounting
+        )
     except SandboxUnavailableError as error:
         pytest.skip(f"no {release} sandbox cluster on this machine: {error.message}")
 
@@ -99,6 +102,15 @@ def test_a_shipped_site_boots_and_runs_a_job(site: str, release: str) -> None:
         shown = sandbox.exec("login", ["scontrol", "show", "topology"], check=True).stdout
         if site != "sandbox":
             assert all(f"Nodes={host}" in shown for host in sandbox.nodes), shown
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("site", ["dgx-h100", "hgx-b300-roce"])
+def test_tiers_of_a_site_work_on_24_11(site: str) -> None:
+    with _boot(site, release="trixie", accounting=True) as sandbox:
+        show = ["srun", "-t1", "--gres=gpu:1", "--qos=production", "printenv", "SLURM_JOB_QOS"]
+        assert sandbox.exec("login", show).stdout.split() == ["production"]
+        assert _complaints(sandbox) == []
 
 
 @pytest.fixture(scope="module")
