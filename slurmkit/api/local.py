@@ -1,7 +1,6 @@
 """`slurmkit run`: a job as processes on this machine, prepared as a batch script prepares it."""
 
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
@@ -14,6 +13,9 @@ from slurmkit.api.secrets import read_secret_values
 from slurmkit.errors import InvalidInputError, Problem, SlurmkitError, UsageError
 from slurmkit.launch.local import LocalJob
 from slurmkit.launch.local import run_local as run_ranks
+from slurmkit.mpi.found import NAMES
+from slurmkit.mpi.look import Look, launcher_of, look
+from slurmkit.mpi.report import mpirun_options
 from slurmkit.plan.model import Plan, Word
 from slurmkit.plan.words import argument_word
 from slurmkit.render.renderer import render_local
@@ -94,21 +96,24 @@ def run_local(
             **element_env,
             "SLURMKIT_RUN_DIR": str(run_dir.path),
             **checkpoint_environment(prepared.plan, run_dir.element(task), element_env),
+            **_mpi_environment(prepared.plan),
         },
     )
     plan = prepared.plan
     command = command_of(job, env)
-    launcher = _launcher(plan, env)
+    workdir = Path(text_of(plan.workdir, env))
+    launcher, mpirun = _launcher(plan, env, command, workdir)
     result = run_ranks(
         LocalJob(
-            argv=(plan.slurmkit, "exec", "--", *command) if launcher == "openmpi" else command,
-            workdir=Path(text_of(plan.workdir, env)),
+            argv=(plan.slurmkit, "exec", "--", *command) if mpirun else command,
+            workdir=workdir,
             num_nodes=plan.shape.num_nodes,
             ranks_per_node=plan.shape.tasks_per_node,
             env=env,
             secrets=secrets,
             launcher=launcher,
             grace_s=grace_s(plan),
+            mpirun=mpirun,
         ),
         run_dir.element(task),
         on_output,
@@ -189,7 +194,16 @@ def checkpoint_environment(
     }
     if wanted.local_dir is not None:
         exports["SLURMKIT_LOCAL_DIR"] = text_of(wanted.local_dir, env)
+    if plan.kind != "torch":  # a run without Slurm has one start, at the beginning
+        exports |= {"SLURMKIT_RESTART_DIR": "", "SLURMKIT": plan.slurmkit}
     return exports
+
+
+def _mpi_environment(plan: Plan) -> dict[str, str]:
+    """Return what lets every rank of an MPI job see that all have met; see slurmkit.launch.mpi."""
+    if plan.kind != "mpi":
+        return {}
+    return {"SLURMKIT_MPI": "mpirun", "SLURMKIT_MPI_RANKS": str(plan.shape.num_tasks)}
 
 
 def write_run_dir(prepared: Prepared, job: Job, secret_values: list[str]) -> RunDir:
@@ -236,30 +250,41 @@ def command_of(job: Job, env: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(text_of(argument_word(text, swept), env) for text in job.spec.launch.command)
 
 
-def _launcher(plan: Plan, env: Mapping[str, str]) -> Literal["direct", "torchrun", "openmpi"]:
-    """Return what starts the ranks; MPI programs find each other only through an mpirun.
+def _launcher(
+    plan: Plan, env: Mapping[str, str], command: tuple[str, ...], workdir: Path
+) -> tuple[Literal["direct", "torchrun", "openmpi", "hydra"], tuple[str, ...]]:
+    """Return what starts the ranks, and the mpirun with its options where that is one.
+
+    MPI programs find each other only through the mpirun of their own MPI.
 
     Raises:
-        SlurmkitError: an MPI job, and there is no Open MPI on this machine.
+        SlurmkitError: an MPI job, and there is no such mpirun on this machine.
     """
     if plan.step.launcher == "torchrun":
-        return "torchrun"
+        return "torchrun", ()
     if plan.kind != "mpi" and plan.step.launcher != "mpirun":
-        return "direct"
-    mpirun = shutil.which("mpirun", path=env.get("PATH"))
-    said = ""
-    if mpirun is not None:
-        asked = subprocess.run(
-            [mpirun, "--version"], env=dict(env), capture_output=True, text=True, check=False
-        )
-        said = asked.stdout + asked.stderr
-    if "Open MPI" not in said:
-        found = f"{mpirun} is not Open MPI's" if mpirun else "there is no mpirun on PATH"
+        return "direct", ()
+    seen = look(command, env, workdir) if plan.kind == "mpi" else Look(None)
+    if seen.missing:
         raise SlurmkitError(
-            f"an MPI job needs Open MPI's mpirun to run on this machine; {found}",
-            hint="install Open MPI (Debian: openmpi-bin), or load its module in software:",
+            f"{command[0]} needs {seen.missing}, which is not found on this machine",
+            hint="load the module of the MPI that it was built with in software:",
         )
-    return "openmpi"
+    found = seen.found if seen.certain else None
+    started = launcher_of(found, env)
+    if started is None:
+        whose = f"{NAMES[found.family]}'s mpirun" if found else "an mpirun"
+        raise SlurmkitError(
+            f"an MPI job needs {whose} to run on this machine; there is none on PATH",
+            hint="install it (Debian: openmpi-bin or mpich), or load its module in software:",
+        )
+    path, said = started
+    options = mpirun_options(said.family, said.major, False)
+    if said.family != "openmpi":
+        return "hydra", (path, *options)
+    # More ranks than cores: they are those of several nodes.
+    crowd = ["--map-by", ":OVERSUBSCRIBE"] if said.major >= 5 else ["--oversubscribe"]
+    return "openmpi", (path, *crowd, *options)
 
 
 def text_of(word: Word, env: Mapping[str, str]) -> str:

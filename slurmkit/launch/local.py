@@ -40,10 +40,12 @@ class LocalJob:
         secrets: further variables, which appear in no log or ledger that slurmkit writes.
         workdir: folder that the program runs in.
         launcher: what starts the ranks: ``direct`` starts each as a process, ``torchrun`` and
-            ``openmpi`` (Open MPI's mpirun) are one process that starts them all.
+            ``openmpi`` and ``hydra`` (the mpirun of Open MPI, and of MPICH and its relatives) are
+            one process that starts them all.
         grace_s: how long ranks may take to end after TERM before they are killed, seconds.
         hosts: the hosts over which ``argv``, itself an mpirun, spreads the ranks; empty for this
             machine alone. ``launcher`` then says how it labels their lines.
+        mpirun: the mpirun of this machine and its options; empty for Open MPI 4's on PATH.
     """
 
     argv: tuple[str, ...]
@@ -55,6 +57,7 @@ class LocalJob:
     launcher: Literal["direct", "torchrun", "openmpi", "hydra"] = "direct"
     grace_s: float = 10.0
     hosts: tuple[str, ...] = ()
+    mpirun: tuple[str, ...] = ()
 
     @property
     def world_size(self) -> int:
@@ -116,9 +119,12 @@ def torchrun_command(argv: tuple[str, ...], num_ranks: int, log_dir: Path) -> tu
     return ("torchrun", "--no-python", *options, *argv)
 
 
-def mpirun_command(argv: tuple[str, ...], num_ranks: int) -> tuple[str, ...]:
-    """Return the Open MPI command that starts a program's ranks on this machine alone."""
-    return ("mpirun", "-n", str(num_ranks), "--oversubscribe", "--tag-output", *argv)
+def mpirun_command(
+    argv: tuple[str, ...], num_ranks: int, mpirun: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """Return the command that starts a program's ranks on this machine alone."""
+    started_by = mpirun or ("mpirun", "--oversubscribe", "--tag-output")
+    return (*started_by, "-n", str(num_ranks), *argv)
 
 
 def rank_environment(job: LocalJob, rank: int, port: int) -> dict[str, str]:
@@ -209,7 +215,7 @@ class _LocalRun:
         rendezvous = {"MASTER_ADDR": _ADDRESS, "MASTER_PORT": str(port)}
         if os.geteuid() == 0:  # Open MPI refuses root unless it is asked twice; this user asked
             rendezvous |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-        return mpirun_command(job.argv, job.world_size), rendezvous
+        return mpirun_command(job.argv, job.world_size, job.mpirun), rendezvous
 
     def _turn(self, group: Group) -> None:
         for member, returncode in group.wait(self._take):

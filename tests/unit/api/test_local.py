@@ -147,4 +147,34 @@ def test_an_mpi_job_without_mpi_says_what_is_missing(desk: Desk) -> None:
         assert found
         (empty / program).symlink_to(found)
     done = desk.run("name: m\nlaunch: {kind: mpi, command: [./hello]}\n", code=1, PATH=str(empty))
-    assert "there is no mpirun on PATH" in done.stderr
+    assert "there is none on PATH" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("mpicc.mpich") is None, reason="MPICH's compiler is not here")
+def test_the_mpirun_is_that_of_the_programs_own_mpi(desk: Desk) -> None:
+    """Open MPI's would start three worlds of one rank."""
+    source = desk.folder / "hello.c"
+    subprocess.run([SLURMKIT, "init", "hello-mpi", desk.folder], check=True, capture_output=True)
+    subprocess.run(["mpicc.mpich", "-o", desk.folder / "hello", source], check=True)
+    done = desk.run(
+        "name: m\nresources: {nodes: 3}\n"
+        "launch: {kind: mpi, launcher: mpirun, command: [./hello]}\n"
+    )
+    assert "[rank 0] MPI_Allreduce over 3 ranks: 6, as it should be" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("mpicc") is None, reason="there is no MPI compiler")
+@pytest.mark.parametrize(
+    ("name", "last"), [("heat-mpi", "after 60 steps"), ("mpi4py-sgd", "done: weights")]
+)
+def test_a_starter_that_saves_runs_here_too(desk: Desk, name: str, last: str) -> None:
+    if name == "mpi4py-sgd":
+        pytest.importorskip("mpi4py")
+    subprocess.run([SLURMKIT, "init", name, desk.folder], check=True, capture_output=True)
+    text = (desk.folder / f"{name}.yaml").read_text()
+    text = text.replace('"256", "1000"', '"32", "60"').replace("--steps=400", "--steps=60")
+    text = text.replace("every: 250 steps", "every: 20 steps").replace("every: 50", "every: 20")
+    done = desk.run(text, PATH=f"{Path(SLURMKIT).parent}:{os.environ['PATH']}")
+    assert last in done.stdout
+    found = sorted(path.parent.name for path in desk.folder.rglob("step-*/manifest.json"))
+    assert found == ["step-0000000040", "step-0000000060"], done.stdout

@@ -27,8 +27,12 @@ def _run(*argv: str, **kwargs: Any) -> "subprocess.CompletedProcess[str]":
         (["--version"], 0, ""),
         (["no-such-command"], 2, "No such command"),
         (["render", "no-such-file.yaml"], 2, "there is no file no-such-file.yaml"),
-        (["init", "no-such-starter"], 2, "hello-mpi, hello-ranks, llama-finetune"),
-        (["schema", "nothing"], 2, "job, site, check"),
+        (
+            ["init", "no-such-starter"],
+            2,
+            "heat-mpi, hello-mpi, hello-ranks, llama-finetune, mpi4py-sgd",
+        ),
+        (["schema", "nothing"], 2, "job, site, hosts, check"),
         (["logs", "no-such-run"], 2, "no-such-run"),
     ],
 )
