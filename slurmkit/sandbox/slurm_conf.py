@@ -178,13 +178,13 @@ def _span(prefix: str, first: int, last: int) -> str:
 def cgroup_conf(version: tuple[int, int]) -> str:
     """Return cgroup.conf: no cgroups.
 
-    cgroup.conf(5) knows ``disabled`` from 23.02 on, and without it slurmd then insists on a cgroup
+    NEWS of 24.05 brings ``disabled``, and without it slurmd then insists on a cgroup
     v2 that systemd manages; before, the plugin is loaded only when something asks for it.
 
     Args:
         version: Slurm release as (major, minor), such as (22, 5).
     """
-    return "CgroupPlugin=disabled\n" if version >= (23, 2) else "# no cgroups\n"
+    return "CgroupPlugin=disabled\n" if version >= (24, 5) else "# no cgroups\n"
 
 
 def etc_hosts(layout: Layout) -> str:
