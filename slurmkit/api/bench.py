@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from slurmkit.api.bench_results import result_of
-from slurmkit.api.local import run_local
+from slurmkit.api.hosts import run_on_hosts
+from slurmkit.api.local import LocalRun, run_local
 from slurmkit.api.preparing import Prepared, load, prepare
 from slurmkit.api.run import Run
 from slurmkit.api.submitting import submit
@@ -21,6 +22,7 @@ from slurmkit.bench.osu import osu_arguments, osu_program
 from slurmkit.bench.sizes import parse_rated
 from slurmkit.bench.values import BenchResult, Rated
 from slurmkit.errors import Problem, UsageError
+from slurmkit.hosts.lookup import read_hosts
 from slurmkit.rundir.atomic import atomic_write
 from slurmkit.rundir.layout import RunDir, new_run_id
 from slurmkit.rundir.submission import new_submission, write_submission
@@ -197,11 +199,41 @@ def bench_here(bench: BenchJob, on_output: Callable[[bytes], None]) -> Measured:
     Raises:
         SlurmkitError: the program cannot be started, or left no result.
     """
-    ran = run_local(bench.job, site=bench.site, on_output=on_output)
+    return _ended(bench, run_local(bench.job, site=bench.site, on_output=on_output))
+
+
+def bench_on_hosts(
+    bench: BenchJob,
+    hosts: Path,
+    on_output: Callable[[bytes], None],
+    on_problem: Callable[[Problem], None] | None = None,
+) -> Measured:
+    """Measure on the hosts of a file, by mpirun over SSH; nothing of it is left on them.
+
+    Raises:
+        HostsError: some hosts cannot take part; names each and why.
+        SlurmkitError: there is no mpirun, or it left no result.
+    """
+    ran = run_on_hosts(
+        bench.job, hosts, site=bench.site, on_output=on_output, on_problem=on_problem
+    )
+    return _ended(bench, ran)
+
+
+def _ended(bench: BenchJob, ran: LocalRun) -> Measured:
     run_dir = Path(ran.run_dir)
     if ran.exit_code:
         return Measured(None, run_dir, ran.failure or f"it was {ran.state}")
     return Measured(bench.result(run_dir), run_dir)
+
+
+def count_hosts(hosts: Path) -> int:
+    """Return how many hosts a hosts.yaml names.
+
+    Raises:
+        InvalidInputError: the file is wrong.
+    """
+    return len(read_hosts(hosts).hosts)
 
 
 def in_allocation(environ: Mapping[str, str] = os.environ) -> bool:

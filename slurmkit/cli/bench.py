@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from slurmkit.api.bench import BenchJob
+    from slurmkit.api.bench import BenchJob, Measured
     from slurmkit.bench.values import BenchResult
 
 app = typer.Typer(help="What ranks can send each other.", rich_markup_mode=None)
@@ -62,6 +62,10 @@ RatedSpeed = Annotated[
 Local = Annotated[
     int | None, typer.Option("--local", metavar="N", help="N ranks here, without Slurm.", min=1)
 ]
+Hosts = Annotated[
+    Path | None,
+    typer.Option("--hosts", metavar="HOSTS.yaml", help="On these hosts, by mpirun over SSH."),
+]
 SiteOption = Annotated[
     str | None, typer.Option("--site", metavar="PATH", help="site.yaml, or the folder it is in.")
 ]
@@ -94,19 +98,20 @@ def _measuring(operation: str, sizes_default: str, summary: str) -> None:
         seconds: Seconds = 0.5,
         rated: RatedSpeed = "",
         local: Local = None,
+        hosts: Hosts = None,
         site: SiteOption = None,
         plot: Plot = None,
         dry_run: DryRun = False,
         no_wait: NoWait = False,
         as_json: AsJson = False,
     ) -> None:
-        from slurmkit.api.bench import Measurement, allocated_nodes, bench_job, in_allocation
+        from slurmkit.api.bench import Measurement, bench_job, in_allocation
         from slurmkit.bench.order import Order
         from slurmkit.bench.sizes import parse_sizes
 
-        inside = in_allocation() and local is None
+        inside = in_allocation() and local is None and hosts is None
         if like is None and nodes is None:
-            nodes = 1 if local else (allocated_nodes() if inside else 2)
+            nodes = _default_nodes(hosts, inside=inside)
         keys = {
             "nodes": 1 if local else nodes,
             "tasks_per_node": local or tasks_per_node,
@@ -131,8 +136,9 @@ def _measuring(operation: str, sizes_default: str, summary: str) -> None:
         if dry_run:
             _show_script(bench)
             return
-        result = _run(bench, local=local is not None, inside=inside, wait=not no_wait)
-        if result is not None:
+        if local is not None or hosts is not None or inside:
+            _show(_run_now(bench, hosts, inside=inside), plot, as_json)
+        elif (result := _run_job(bench, wait=not no_wait)) is not None:
             _show(result, plot, as_json)
 
     command.__doc__ = summary
@@ -202,36 +208,51 @@ def _show_script(bench: "BenchJob") -> None:
     echo(prepare(bench.job, site=bench.site).script.rstrip("\n"))
 
 
-def _run(bench: "BenchJob", *, local: bool, inside: bool, wait: bool) -> "BenchResult | None":
-    """Run the job where it belongs; None when nobody waits for its end."""
+def _default_nodes(hosts: Path | None, *, inside: bool) -> int:
+    from slurmkit.api.bench import allocated_nodes, count_hosts
+
+    if hosts is not None:
+        return count_hosts(hosts)
+    return allocated_nodes() if inside else 2
+
+
+def _run_now(bench: "BenchJob", hosts: Path | None, *, inside: bool) -> "BenchResult":
+    """Run the job on this machine, on hosts, or in the allocation around this process."""
     import sys
 
-    from slurmkit.api.bench import Measured, bench_here, bench_in_allocation, bench_submit
+    from slurmkit.api.bench import bench_here, bench_in_allocation, bench_on_hosts
     from slurmkit.cli import output
-    from slurmkit.cli.watch import wait_for_run
-    from slurmkit.errors import SlurmkitError
 
     def progress(data: bytes) -> None:
         sys.stderr.buffer.write(data)
         sys.stderr.flush()
 
-    if local:
-        measured = bench_here(bench, progress)
-    elif inside:
-        measured = bench_in_allocation(bench, progress)
-    else:
-        run = bench_submit(bench, output.print_problem)
-        output.note(f"submitted job {run.job_id} as {run.name}/{run.run_id}")
-        output.note(f"  script  {run.dir / 'job.sbatch'}")
-        if not wait:
-            output.note(f"  result  slurmkit bench show {run.run_id}")
-            return None
-        ended = wait_for_run(run)
-        measured = (
-            Measured(bench.result(run.dir), run.dir)
-            if ended.ok
-            else Measured(None, run.dir, f"job {run.job_id} ended {ended.state}")
-        )
+    if hosts is not None:
+        return _result(bench_on_hosts(bench, hosts, progress, output.print_problem))
+    return _result(bench_in_allocation(bench, progress) if inside else bench_here(bench, progress))
+
+
+def _run_job(bench: "BenchJob", *, wait: bool) -> "BenchResult | None":
+    """Submit the job; None when nobody waits for its end."""
+    from slurmkit.api.bench import Measured, bench_submit
+    from slurmkit.cli import output
+    from slurmkit.cli.watch import wait_for_run
+
+    run = bench_submit(bench, output.print_problem)
+    output.note(f"submitted job {run.job_id} as {run.name}/{run.run_id}")
+    output.note(f"  script  {run.dir / 'job.sbatch'}")
+    if not wait:
+        output.note(f"  result  slurmkit bench show {run.run_id}")
+        return None
+    ended = wait_for_run(run)
+    if not ended.ok:
+        return _result(Measured(None, run.dir, f"job {run.job_id} ended {ended.state}"))
+    return bench.result(run.dir)
+
+
+def _result(measured: "Measured") -> "BenchResult":
+    from slurmkit.errors import SlurmkitError
+
     if measured.result is None:
         raise SlurmkitError(
             f"nothing was measured: {measured.failure}",
