@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def doctor(
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", help="Only this link, or part of the chain (fabric, mpi ...)."),
+        typer.Option("--only", help="Only this link, or part of the chain, such as fabric."),
     ] = None,
     nodes: Annotated[
         int | None,

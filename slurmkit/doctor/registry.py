@@ -37,14 +37,14 @@ _MODULES = (
     "shared",
 )
 
-#: The parts of the chain, and what they are called.
+#: The parts of the chain, and what they are called; no link has the id of one.
 GROUPS = {
     "system": "Operating system, drivers and CUDA",
-    "mpi": "MPI, UCX and Python",
-    "names": "Names, access and clocks",
+    "software": "MPI, UCX and Python",
+    "access": "Names, access and clocks",
     "fabric": "The fabric",
-    "gpudirect": "GPUDirect",
-    "limits": "Limits",
+    "transfers": "GPUDirect",
+    "resources": "Limits",
     "storage": "Shared storage",
 }
 

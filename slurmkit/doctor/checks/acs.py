@@ -63,7 +63,7 @@ def _bridges_above_gpus(place: Place) -> list[str]:
 
 LINK = Link(
     id="acs",
-    group="gpudirect",
+    group="transfers",
     reads="the ACS control register of the PCI bridges above the GPUs (as root)",
     limits="warns when a bridge redirects requests to the root complex; fails when nodes differ",
     todo="switch ACS off on bare metal: in the BIOS, or setpci -s BRIDGE ECAP_ACS+0x6.w=0000 at "

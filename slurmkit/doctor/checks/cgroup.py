@@ -17,7 +17,7 @@ def _look(place: Place) -> Answer:
 
 LINK = Link(
     id="cgroup",
-    group="limits",
+    group="resources",
     reads="the cgroup file systems in /proc/self/mounts",
     limits="warns when nodes differ",
     todo="start all nodes with the same systemd.unified_cgroup_hierarchy; Slurm's limits work "

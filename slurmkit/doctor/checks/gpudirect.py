@@ -39,7 +39,7 @@ def _look(place: Place) -> Answer:
 
 LINK = Link(
     id="gpudirect",
-    group="gpudirect",
+    group="transfers",
     reads="/proc/modules (nvidia_peermem), the kernel's release and the driver's kind of module",
     limits="warns when there are GPUs and HCAs and neither way; fails when nodes differ",
     todo="modprobe nvidia-peermem, and name it in /etc/modules-load.d; or install the driver's "

@@ -25,7 +25,7 @@ def _look(place: Place) -> Answer:
 
 LINK = Link(
     id="hugepages",
-    group="limits",
+    group="resources",
     reads="/proc/meminfo and /sys/kernel/mm/transparent_hugepage/enabled",
     limits="warns when over 10 % of all memory lies in unused huge pages, or when nodes differ",
     todo="set vm.nr_hugepages alike on all nodes, and to what the programs use",

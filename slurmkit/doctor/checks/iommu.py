@@ -26,7 +26,7 @@ def _look(place: Place) -> Answer:
 
 LINK = Link(
     id="iommu",
-    group="gpudirect",
+    group="transfers",
     reads="/proc/cmdline and the type of each of /sys/kernel/iommu_groups",
     limits="warns when there are GPUs and the IOMMU translates, or when nodes differ",
     todo="add iommu=pt to the kernel's command line (or switch it off in the BIOS): GPUDirect then "

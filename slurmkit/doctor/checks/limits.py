@@ -33,7 +33,7 @@ def _look(_place: Place) -> Answer:
 
 LINK = Link(
     id="limits",
-    group="limits",
+    group="resources",
     reads="RLIMIT_NOFILE and RLIMIT_NPROC of a process of the job",
     limits=f"warns below {_FILES} files or {_PROCESSES} processes, or when nodes differ",
     todo="raise LimitNOFILE and LimitNPROC of slurmd's unit, or /etc/security/limits.d",

@@ -27,7 +27,7 @@ def _look(place: Place) -> Answer:
 
 LINK = Link(
     id="memlock",
-    group="limits",
+    group="resources",
     reads="RLIMIT_MEMLOCK of a process of the job",
     limits="fails below 1 GiB where there are HCAs; warns below unlimited; fails when nodes differ",
     todo="LimitMEMLOCK=infinity in slurmd's unit, `* - memlock unlimited` in "

@@ -35,7 +35,7 @@ def _look(_place: Place) -> Answer:
 
 LINK = Link(
     id="mpi",
-    group="mpi",
+    group="software",
     reads="mpirun --version",
     limits="warns when mpirun does not say what it is; fails when nodes differ in MPI or its place",
     todo="load the same module on all nodes, or install the same MPI: ranks of two releases do not "

@@ -39,7 +39,7 @@ def _word(value: bool) -> str:
 
 LINK = Link(
     id="mpi-support",
-    group="mpi",
+    group="software",
     reads="ompi_info --parsable --all: the components of pml, mpi_built_with_cuda_support",
     limits="fails when there are HCAs and no UCX; warns when there are GPUs and no CUDA",
     todo="use an Open MPI that was configured --with-ucx and --with-cuda, such as HPC-X",

@@ -42,7 +42,7 @@ def _without_loopback(facts: dict[str, str]) -> dict[str, str]:
 
 LINK = Link(
     id="names",
-    group="names",
+    group="access",
     reads="the addresses of all hosts by their names, as getaddrinfo finds them",
     limits="fails when a name does not resolve, resolves to a loopback address, or not alike on "
     "all nodes",

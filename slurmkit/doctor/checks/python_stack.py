@@ -33,7 +33,7 @@ def _look(_place: Place) -> Answer:
 
 LINK = Link(
     id="python",
-    group="mpi",
+    group="software",
     reads="the packages of the python3 on PATH: torch, mpi4py, numpy, nvidia-nccl",
     limits="warns when Python does not run; fails when nodes differ",
     todo="use one environment on the shared file system, or install the same versions on all nodes",

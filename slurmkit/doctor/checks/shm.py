@@ -29,7 +29,7 @@ def _look(place: Place) -> Answer:
 
 LINK = Link(
     id="shm",
-    group="limits",
+    group="resources",
     reads="size and free space of /dev/shm",
     limits="fails at 64 MiB (the default of containers) or less, or with less free; warns below "
     "1 GiB, with less than a quarter free, or when nodes differ",

@@ -27,7 +27,7 @@ def _look(_place: Place) -> Answer:
 
 LINK = Link(
     id="slurm",
-    group="names",
+    group="access",
     reads="slurmd -V, srun --version, munge --version",
     limits="warns when munge is not installed; fails when nodes differ",
     todo="install one release of Slurm and munge on all nodes",

@@ -23,7 +23,7 @@ def _look(place: Place) -> Answer:
 
 LINK = Link(
     id="ssh",
-    group="names",
+    group="access",
     reads="with --hosts: SSH from here to each host; with --ssh: from each host to the next",
     limits="fails when it is refused, asks for a password or a host key, or takes over 10 s",
     todo="see that sshd runs there, that your key is in its authorized_keys and its host key in "

@@ -43,7 +43,7 @@ def _listed(hca: str, devices: set[str]) -> bool:
 
 LINK = Link(
     id="ucx",
-    group="mpi",
+    group="software",
     reads="ucx_info -v and ucx_info -d",
     limits="fails when UCX does not open an HCA that is up; warns when there are GPUs and no CUDA "
     "transport",

@@ -429,5 +429,6 @@ def test_links_are_complete_and_in_the_page() -> None:
 def test_only_takes_links_and_groups() -> None:
     assert [link.id for link in links_of(("gids",))] == ["gids"]
     assert {link.group for link in links_of(("fabric",))} == {"fabric"}
+    assert not set(LINKS) & set(GROUPS)
     with pytest.raises(KeyError):
         links_of(("nothing",))
