@@ -229,7 +229,7 @@ def host_script(layout: Layout, host: str) -> str:
             "EOF\n",
             sshd.start_lines(layout, host) if layout.sshd else "",
             _database(layout) if host == DATABASE else "",
-            f"{daemon_name(host)} -D{_options(state, host)} &\n" if daemon_name(host) else "",
+            _daemon(state, host),
             f": >{_q(layout.host_ready(host))}\n",
             _REAP_FOR_EVER,
         ]
@@ -240,11 +240,17 @@ def _boot_id(layout: Layout, host: str) -> uuid.UUID:
     return uuid.uuid5(uuid.NAMESPACE_DNS, f"{host}.{layout.name}")
 
 
-def _options(state: Path, host: str) -> str:
-    """Return further options of a node's slurmd, which may come while the sandbox runs."""
-    if daemon_name(host) != "slurmd":
-        return ""
-    return f" $(cat {_q(state / 'slurmd-options')} 2>/dev/null || :)"
+def _daemon(state: Path, host: str) -> str:
+    """Return the lines that start a host's daemon; of slurmd one more option may come later on."""
+    name = daemon_name(host)
+    if name != "slurmd":
+        return f"{name} -D &\n" if name else ""
+    option = _q(state / "slurmd-options")
+    return (
+        "set -- -D\n"
+        f'if [ -f {option} ]; then\n  read -r option <{option}\n  set -- "$@" "$option"\nfi\n'
+        'slurmd "$@" &\n'
+    )
 
 
 def daemon_name(host: str) -> str:
