@@ -35,12 +35,12 @@ class Site:
         assert count == 1
         self.conf.write_text(text)
 
-    def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, *words: str, host: str = "ctl") -> "subprocess.CompletedProcess[str]":
         command = [SLURMKIT, "site", *words]
-        return self.cluster.exec("ctl", command, timeout=120, cwd="/", env={"SUDO_USER": "user1"})
+        return self.cluster.exec(host, command, timeout=200, cwd="/", env={"SUDO_USER": "user1"})
 
-    def install(self) -> "subprocess.CompletedProcess[str]":
-        return self.run("install", str(self.folder), "--force", "--reconfigure")
+    def install(self, host: str = "ctl") -> "subprocess.CompletedProcess[str]":
+        return self.run("install", str(self.folder), "--force", "--reconfigure", host=host)
 
     def setting(self, name: str) -> str:
         text = self.cluster.exec("login", ["scontrol", "show", "config"], check=True).stdout
@@ -49,17 +49,30 @@ class Site:
         return match[1]
 
 
+STATE = Path("/var/lib/slurmkit/site")
+
+
 @pytest.fixture
-def site(forky_cluster: Sandbox) -> Iterator[Site]:
-    folder = forky_cluster.shared_dir / f"site-{os.getpid()}"
-    made = Site(forky_cluster, folder)
+def site(any_cluster: Sandbox) -> Iterator[Site]:
+    """A site folder; what its commands keep on the controller and on the login host is memory."""
+    if not Path("/etc/slurm").is_dir():
+        pytest.skip("this machine has no /etc/slurm for a sandbox to lay its own over")
+    cluster, hosts, made = any_cluster, ("ctl", "login"), not STATE.exists()
+    folder = cluster.shared_dir / f"site-{os.getpid()}"
+    for host in hosts:
+        cluster.exec(host, ["mkdir", "-p", str(STATE)], check=True)
+        cluster.exec(host, ["mount", "-t", "tmpfs", "site", str(STATE)], check=True)
+    site = Site(cluster, folder)
     try:
-        yield made
+        yield site
     finally:
-        # In a release's root file system all of this is memory; slurm.conf alone is the cluster's.
-        forky_cluster.layout.slurm_conf_path.write_text(made.original)
-        forky_cluster.exec("ctl", ["rm", "-rf", "/var/lib/slurmkit/site", str(folder)])
-        forky_cluster.exec("ctl", ["scontrol", "reconfigure"], check=True)
+        cluster.layout.slurm_conf_path.write_text(site.original)
+        for host in hosts:
+            cluster.exec(host, ["umount", str(STATE)])  # gone with a host that was killed
+        cluster.exec("ctl", ["rm", "-rf", str(folder)], check=True)
+        cluster.exec("ctl", ["scontrol", "reconfigure"], check=True)
+        if made and STATE.is_dir():
+            STATE.rmdir()
 
 
 def test_slurm_is_told_and_it_is_taken_back(site: Site) -> None:
@@ -105,3 +118,18 @@ def test_an_image_has_no_slurm_to_tell(site: Site, tmp_path: Path) -> None:
     done = subprocess.run([SLURMKIT, "site", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "is an image" in done.stderr
+
+
+@pytest.mark.long
+def test_a_controller_that_does_not_answer_is_told_of_and_the_way_back(site: Site) -> None:
+    site.edit(r"^KillWait=.*$", "KillWait=8")
+    site.cluster.kill("ctl")
+    try:
+        done = site.install(host="login")
+        assert done.returncode == 1
+        assert "wrote /etc/slurm/slurm.conf" in done.stdout
+        assert "slurmkit site rollback --reconfigure takes it back" in done.stderr
+        assert site.run("rollback", host="login").returncode == 0
+        assert site.cluster.layout.slurm_conf_path.read_text() == site.original
+    finally:
+        site.cluster.heal("ctl")
