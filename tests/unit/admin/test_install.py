@@ -12,6 +12,7 @@ from slurmkit.admin import build, check, find_headers, install, uninstall
 from slurmkit.admin.note import read_note
 from slurmkit.admin.places import Places, find_places
 from slurmkit.errors import SlurmkitError
+from slurmkit.resources import shipped_dir
 
 pytestmark = pytest.mark.skipif(
     not Path("/usr/include/slurm/spank.h").is_file() or not shutil.which("make"),
@@ -105,7 +106,7 @@ def test_entries_are_left_to_a_sites_own_files(built: Path, image: Places) -> No
     folder = image.plugstack.with_name("plugstack.conf.d")
     folder.mkdir()
     shutil.copy(
-        "site-configs/dgx-h100/files/etc/slurm/plugstack.conf.d/slurmkit.conf",
+        shipped_dir("site-configs") / "dgx-h100/files/etc/slurm/plugstack.conf.d/slurmkit.conf",
         folder / "slurmkit.conf",
     )
     assert all(plugin.entry for plugin in check(image).plugins)
