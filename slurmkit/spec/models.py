@@ -94,7 +94,8 @@ class Launch(Section):
         None, description="Folder to run in, relative to the YAML file. Default: the YAML's folder."
     )
     mpi: Literal["auto", "pmix", "pmi2", "none"] = Field(
-        "auto", description="Slurm's MPI plugin for srun. Default: the best one the cluster has."
+        "auto",
+        description="Slurm's MPI plugin for srun. auto: the one that the program's MPI can use.",
     )
 
 
