@@ -22,9 +22,9 @@ Answers = tuple[list[HostReport], dict[str, str]]
 
 # A message that was long on its way looks like a clock that is behind, and never like one that is
 # ahead: seconds that are forgiven, (ahead, behind).
-_SRUN_DELAY_S = (0.3, 3.0)
+_SRUN_DELAY_S = (0.3, 5.0)
 # Of SSH nobody knows when the last line came, but only how long all of it took.
-_SSH_DELAY_S = (1.0, 3.0)
+_SSH_DELAY_S = (1.0, 5.0)
 
 
 def ask_by_srun(

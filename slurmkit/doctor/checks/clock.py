@@ -32,7 +32,7 @@ LINK = Link(
     group="access",
     reads="the time on each host when it answers",
     limits=f"warns from {WARN_S:g} s, fails from {FAIL_S:g} s apart, beyond what the answer may "
-    "have taken (3 s for a clock that is behind); munge refuses at 300 s",
+    "have taken (5 s for a clock that is behind); munge refuses at 300 s",
     todo="start chronyd or ntpd there (timedatectl says whether it synchronises): munge refuses "
     "credentials, and make and caches on shared folders go wrong",
     look=_look,
