@@ -58,7 +58,7 @@ _LEAST_MIB, _MOST_MIB = 128, 64 * 1024 * 1024  # 64 TiB
 @rule
 def names(cluster: Cluster) -> Problems:
     """Whether each node is defined, readably, once."""
-    if not cluster.nodes and not cluster.conf("slurm.conf").missing:  # type: ignore[union-attr]
+    if not cluster.nodes and not cluster.slurm.missing:
         dynamic = cluster.slurm.pair("MaxNodeCount")
         if dynamic is None:  # dynamic nodes need no line
             yield NONE("slurm.conf has no NodeName line", cluster.start)

@@ -109,22 +109,19 @@ _NO_PLUGINS = {("cgroup", "autodetect"), ("cgroup", "disabled"), ("topology", "d
 
 def _plugin(cluster: Cluster, pair: Pair, kind: str, name: str, where: Location) -> Problems:
     found = words.plugin(kind, name)
-    if found is None or (kind, name) in _NO_PLUGINS:
-        if (kind, name) in _NO_PLUGINS or f"{kind}/{name}" in _OWN_PLUGINS:
-            return
+    if (kind, name) in _NO_PLUGINS:
+        return
+    if found is None:
         near = words.nearest(name, words.plugins(kind, cluster.release))
-        hint = f"Did you mean {kind}/{near}?" if near else ""
-        yield PLUGIN(f"{pair.key}={kind}/{name}: Slurm ships no such plugin", where, hint, pair.key)
+        hint = f"Did you mean {near}?" if near else "Mend its name, unless it is a plugin of yours."
+        problem = PLUGIN(f"Slurm ships no plugin {kind}/{name}", where, hint, pair.key)
+        yield problem if near else problem.replace(warning=True)
     elif not found.known(cluster.release):
         dates = [f"from {found.since} on"] if found.since else []
         dates += [f"before {found.until}"] if found.until else []
         when = " and ".join(dates)
         message = f"{kind}/{name} exists {when}; this is {cluster.release}"
         yield PLUGIN_RELEASE(message, where, key=pair.key)
-
-
-#: Built outside of Slurm's own tree and common enough to be known.
-_OWN_PLUGINS = frozenset({"job_submit/slurmkit"})
 
 
 @rule
