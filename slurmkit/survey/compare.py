@@ -120,8 +120,8 @@ def _of_node(node: DeclaredNode, facts: NodeFacts, source: str) -> Iterator[_Fou
             yield (*row, "error")
         elif node.memory_mib < _MUCH_LESS * shape.memory_mib:
             yield (*row, "note")
-    if facts.topology is not None and len(facts.topology.gpus) != node.gpus:
-        found = len(facts.topology.gpus)
+    found = facts.num_gpus
+    if found is not None and found != node.gpus:
         severity = "error" if found < node.gpus else "note"
         yield "gpus", f"{node.gpus} ({source})", str(found), severity
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from slurmkit.errors import UsageError
 from slurmkit.record import Record
+from slurmkit.slurm.cluster import gpus_of_gres
 from slurmkit.topology.export_json import from_json
 from slurmkit.topology.model import Topology
 
@@ -38,6 +39,8 @@ class NodeFacts(Record):
         shape: its processors and memory.
         topology: its GPUs and NICs; None when it could not say.
         lldp: JSON of lldpctl; "" without.
+        slurmd_gpus: GPUs that ``slurmd -C`` found by itself (24.11 and later); None when it does
+            not say.
         notes: what it could not say, and why, one sentence each.
     """
 
@@ -46,6 +49,12 @@ class NodeFacts(Record):
     topology: Topology | None = None
     lldp: str = ""
     notes: tuple[str, ...] = ()
+    slurmd_gpus: int | None = None
+
+    @property
+    def num_gpus(self) -> int | None:
+        """GPUs that it shows; None when nothing tells."""
+        return self.slurmd_gpus if self.topology is None else len(self.topology.gpus)
 
 
 def read_slurmd_c(text: str) -> Shape | None:
@@ -68,6 +77,12 @@ def read_slurmd_c(text: str) -> Shape | None:
     if shape.cpus == 0 or shape.cpus != _number(words, "CPUs"):
         return Shape(memory_mib=memory)
     return shape
+
+
+def gpus_of_slurmd_c(text: str) -> int | None:
+    """Return the GPUs that ``slurmd -C`` found; None when it does not say: 22.05 never does."""
+    match = re.search(r"^NodeName=.* Gres=(\S+)", text, re.MULTILINE)
+    return gpus_of_gres(match[1])[0] if match else None
 
 
 def _number(words: Mapping[str, str], key: str, default: int = 0) -> int:
@@ -117,4 +132,4 @@ def read_node(host: str, slurmd: str, topology: str, lldp: str = "") -> NodeFact
     if not shape.cpus and found is not None:
         seen = shape_of_topology(found)
         shape = seen.replace(memory_mib=shape.memory_mib or seen.memory_mib)
-    return NodeFacts(host, shape, found, lldp, tuple(notes))
+    return NodeFacts(host, shape, found, lldp, tuple(notes), gpus_of_slurmd_c(slurmd))

@@ -50,7 +50,7 @@ class Kind(Record):
 
 
 class _Signature(Record):
-    gpus: int
+    gpus: int  # -1 where nothing tells
     gpu_type: str
     sockets: int
     cores: int
@@ -85,7 +85,7 @@ def _signature(facts: NodeFacts) -> _Signature:
     types = Counter(gres_type(gpu) for gpu in gpus)
     shape = facts.shape
     return _Signature(
-        gpus=len(gpus),
+        gpus=-1 if facts.num_gpus is None else facts.num_gpus,
         gpu_type=types.most_common(1)[0][0] if types else "",
         sockets=shape.sockets,
         cores=shape.cores,
@@ -157,7 +157,7 @@ def _kind(
         hosts=tuple(hosts),
         declared=declaration,
         shape=Shape(usual.sockets, usual.cores, usual.threads, memory) if usual else Shape(),
-        gpus=_gpus(declaration, usual if model is not None else None, len(alike)),
+        gpus=_gpus(declaration, usual, len(alike)),
         gpu_type=(declaration.gpu_type if declaration else "") or gpu_type,
         profile=profile,
         model=model,
@@ -168,8 +168,8 @@ def _kind(
 def _gpus(declaration: DeclaredNode | None, usual: _Signature | None, num_alike: int) -> int:
     """Return the GPUs of a kind; one node alone that shows fewer than declared is a broken one."""
     if declaration is None:
-        return usual.gpus if usual else 0
-    if usual is None or (num_alike < 2 and usual.gpus < declaration.gpus):
+        return max(0, usual.gpus) if usual else 0
+    if usual is None or usual.gpus < 0 or (num_alike < 2 and usual.gpus < declaration.gpus):
         return declaration.gpus
     return usual.gpus
 

@@ -167,8 +167,8 @@ def told(sandbox: Sandbox, word: str) -> Counter[str]:
         ("host", ib_fabric(), "SwitchName"),
         ("forky", ib_fabric(), "SwitchName"),
         ("trixie", nvl72(), "BlockName"),
-        ("trixie", ib_fabric(), "SwitchName"),
-        ("forky", nvl72(), "BlockName"),
+        pytest.param("trixie", ib_fabric(), "SwitchName", marks=pytest.mark.long),
+        pytest.param("forky", nvl72(), "BlockName", marks=pytest.mark.long),
     ],
     ids=["22.05-tree", "26.05-yaml", "24.11-blocks", "24.11-tree", "26.05-blocks"],
 )

@@ -86,6 +86,13 @@ def test_a_node_without_slurmkit_is_still_read() -> None:
     line = "NodeName=n1 CPUs=4 Boards=1 SocketsPerBoard=1 CoresPerSocket=4 ThreadsPerCore=1"
     found = read_node("n1", f"{line} RealMemory=5", "")
     assert found.shape == Shape(1, 4, 1, 5)
+    assert found.num_gpus is None
+    newer = read_node("n1", f"{line} RealMemory=5 Gres=gpu:nvidia_h100_80gb_hbm3:7\n", "")
+    assert newer.num_gpus == 7
+    assert [str(item) for item in mismatches(declared("n1", cores=4, sockets=1), {"n1": newer})][
+        -1
+    ] == "n1: gpus: declared 8 (slurm.conf), found 7"
+    assert kinds(declared("n1 n2"), {"n1": found})[0].gpus == 8
     assert "slurmkit did not run there" in found.notes[0]
 
 
