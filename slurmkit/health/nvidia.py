@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: All checks that ask the driver share one process.
 GROUP = "gpu-driver"
 TIMEOUT_S = 20.0
+# Younger processes may just be waiting for their disk.
+_HANGS_S = 60.0
 #: Reasons for slow clocks that are no idling and no setting (NVML, nvmlClocksEventReasons): bits.
 THROTTLING = {
     0x08: "hw_slowdown",
@@ -88,10 +90,28 @@ def ask(node: Node) -> tuple[Gpu, ...]:
     """
     if not any(re.fullmatch(r"nvidia\d+", name) for name in node.names("dev")):
         raise NoDriverError("the node has no NVIDIA GPU")
+    if pid := _still_hangs(node):
+        raise DriverError(f"process {pid}, which asked before, still hangs in the kernel")
     answer = _answer(node.nvidia_smi, node.driver_s)
     if isinstance(answer, Exception):
         raise answer
     return answer
+
+
+def _still_hangs(node: Node) -> str:
+    """Return a process that hangs in the driver since an earlier look: one is enough of them."""
+    uptime = node.read("proc/uptime").split()
+    oldest = (float(uptime[0]) - _HANGS_S) * os.sysconf("SC_CLK_TCK") if uptime else 0.0
+    for pid in node.names("proc"):
+        # State and start time, in ticks since the node was started (proc(5)).
+        fields = node.read(f"proc/{pid}/stat").rpartition(")")[2].split() if pid.isdigit() else []
+        if len(fields) < 20 or fields[0] != "D" or int(fields[19]) > oldest:
+            continue
+        command = node.read(f"proc/{pid}/cmdline").split("\0")
+        names = [word.rpartition("/")[2] for word in command[:4]]
+        if "nvidia-smi" in names or {"slurmkit", "health", "program"} <= set(names):
+            return pid
+    return ""
 
 
 @cache

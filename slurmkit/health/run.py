@@ -22,6 +22,7 @@ from slurmkit.health.registry import checks_of
 from slurmkit.health.verdict import FAIL, SKIPPED, WARN, Verdict, from_fields
 
 _READ_BYTES = 1 << 16
+_MOST_DESCRIPTORS = 4096
 
 
 def preflight(
@@ -128,6 +129,18 @@ def run_checks(checks: Sequence[Check], node: Node, *, within_s: float) -> list[
     return [found[check.id] for check in checks]
 
 
+def _let_go(kept: int) -> None:
+    """Close what was inherited: a child that hangs in the kernel for ever must hold up nobody.
+
+    Whoever reads our output waits until all have closed it, and a lock is held until then.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    os.closerange(3, kept)
+    os.closerange(kept + 1, _MOST_DESCRIPTORS)
+
+
 def _run(check: Check, node: Node) -> Verdict:
     try:
         return check.run(node)
@@ -143,7 +156,7 @@ def _start(checks: list[Check], node: Node) -> tuple[int, int]:
         code = 1
         try:
             os.setsid()  # what it starts ends with it
-            os.close(reading)
+            _let_go(writing)
             for check in checks:
                 os.write(writing, json.dumps(_run(check, node).fields()).encode() + b"\n")
             code = 0

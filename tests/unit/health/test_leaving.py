@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from slurmkit.api import health_node
 from slurmkit.api.health_node import _supervised_jobs
 from slurmkit.errors import SlurmError
 from slurmkit.health.run import preflight
@@ -80,3 +81,17 @@ def test_a_broken_file_of_the_site_keeps_no_job_from_its_preflight(
     monkeypatch.setenv("SLURMKIT_HEALTH_CONF", str(tmp_path / "health.json"))
     found = preflight("quick", folder=None, num_gpus=None, within_s=9.0)
     assert "memory" in {item.check for item in found}
+
+
+def test_one_run_at_a_time_and_a_place_for_it_when_the_disk_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = tmp_path / "lock"
+    with health_node._alone(lock) as first, health_node._alone(lock) as second:
+        assert (first, second) == (True, False)
+    with health_node._alone(tmp_path / "lock") as again:
+        assert again
+    monkeypatch.setattr(health_node, "_IN_MEMORY", tmp_path / "memory")
+    assert health_node._usable(tmp_path / "state") == tmp_path / "state"
+    # As a disk that is read-only: nothing can be made there.
+    assert health_node._usable(Path("/proc/health")) == tmp_path / "memory"

@@ -1,5 +1,6 @@
 """The checks of hardware that most machines lack, on prepared trees and prepared answers."""
 
+import contextlib
 import json
 import os
 import sys
@@ -400,6 +401,18 @@ def _command(folder: Path) -> bytes:
         return b""
 
 
+def test_a_driver_that_still_hangs_is_not_asked_again(tmp_path: Path) -> None:
+    program(tmp_path, f"touch {tmp_path}/asked; exit 1")
+    put(tmp_path, "proc/uptime", "1000.0 1.0")
+    process(tmp_path, 40, "/usr/bin/nvidia-smi -q -x", state="D")
+    found = ask(tmp_path, GPU_CHECKS[:2])
+    assert found[0].detail == "process 40, which asked before, still hangs in the kernel"
+    assert [item.verdict for item in found] == ["fail", "skipped"]
+    assert not (tmp_path / "asked").exists()
+    process(tmp_path, 40, "/usr/bin/nvidia-smi -q -x", state="S")
+    assert "ended with 1" in ask(tmp_path, GPU_CHECKS[:1])[0].detail
+
+
 def test_a_check_that_is_cut_short_warns_and_does_not_fail(tmp_path: Path) -> None:
     program(tmp_path, "sleep 600")
     found = ask(tmp_path, GPU_CHECKS[:2], within_s=0.4)
@@ -449,6 +462,24 @@ def test_what_nvml_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert found["gpu-memory"].detail == "GPU 0: 2 uncorrected ECC errors"
     assert "hw_power_brake_slowdown" in found["gpu-clocks"].detail
     assert found["gpu-temperature"].verdict == "skipped"
+
+
+def test_a_check_that_hangs_for_ever_holds_nothing_open(tmp_path: Path) -> None:
+    """Neither the output of a prolog, which is waited for, nor the health program's lock."""
+
+    def look(_node: Node) -> tuple[str, str]:
+        links = []
+        for path in sorted(Path("/proc/self/fd").iterdir(), key=lambda path: int(path.name)):
+            with contextlib.suppress(OSError):  # the listing itself
+                links.append(str(path.readlink()))
+        return "pass", " ".join(links)
+
+    check = Check("a", "", "", "drain", look, blocking=True)
+    with (tmp_path / "lock").open("w"):
+        (found,) = run_checks([check], Node(root=tmp_path), within_s=9.0)
+    *first, pipe = found.detail.split()
+    assert first == ["/dev/null"] * 3
+    assert pipe.startswith("pipe:")
 
 
 def test_a_mistake_in_a_check_warns_and_does_not_fail(tmp_path: Path) -> None:
