@@ -62,11 +62,13 @@ def _open_mpi(mpirun: Mpirun, start: Start) -> list[Options]:
         plm=launcher,
         **{f"plm_{launcher}_agent": start.ssh, f"plm_{launcher}_no_tree_spawn": "1"},
     )
-    alive = parameters(
-        daemon,
-        oob_tcp_keepalive_time="5",
-        oob_tcp_keepalive_intvl="2",
-        oob_tcp_keepalive_probes="3",
+    # PRRTE 4, which comes with Open MPI 6, has given them another name (prte_info); 3 has the old.
+    names = ("prte_keepalive_", "oob_tcp_keepalive_") if five else ("oob_tcp_keepalive_",)
+    alive = tuple(
+        word
+        for name in names
+        for key, value in (("time", "5"), ("intvl", "2"), ("probes", "3"))
+        for word in (daemon, name + key, value)
     )
     found = [
         Options(

@@ -281,6 +281,41 @@ def test_a_host_that_dies_is_named_and_tidied_once_it_is_back(lab: Lab) -> None:
     assert not lab.left()
 
 
+@pytest.mark.long
+def test_the_mpis_of_debian_testing_do_the_same() -> None:
+    """Open MPI 6, whose launcher has other names for everything, and MPICH 5."""
+    packages = ("openmpi-bin", "mpich", "openssh-server", "openssh-client")
+    try:
+        made = Sandbox.up(
+            f"test-hosts-forky-{os.getpid()}",
+            nodes=3,
+            gpus=0,
+            cpus=4,
+            release="forky",
+            packages=packages,
+            sshd=True,
+        )
+    except SandboxUnavailableError as error:
+        pytest.skip(f"no forky sandbox with MPI on this machine: {error.message}")
+    with made:
+        lab = Lab(made)
+        build = ["mpicc.mpich", "-o", "hello-mpich", "hello.c"]
+        subprocess.run(build, cwd=lab.folder, check=True, timeout=60)
+        hosts = made.hosts_yaml
+        for job, name in (
+            ("[./hello]", "Open MPI v6"),
+            ("[./hello-mpich]", "MPICH Version:      5"),
+        ):
+            code, said = lab.run(lab.job("testing", "mpi", job), hosts)
+            assert code == 0, said
+            assert f"[rank 5] rank 5 of 6 on node3, {name}" in said.replace("\t", "      ")
+            assert not lab.left()
+        code, said = lab.run_until_up(lambda _run: made.partition("node2"), lab.hosts())
+        assert code == 1
+        assert "failed: the command on node2 failed: its host died, or left the network" in said
+        assert not lab.left(["node1", "node3"])
+
+
 def test_lines_for_etc_hosts(lab: Lab) -> None:
     shown = lab.sandbox.exec(
         "login", [SLURMKIT, "run", "--hosts", lab.hosts(), "--etc-hosts"], check=True

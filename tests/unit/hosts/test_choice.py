@@ -102,6 +102,7 @@ def test_open_mpi_4_and_5_are_told_by_their_own_names() -> None:
     assert "--prtemca plm ssh --prtemca plm_ssh_agent /r/ssh" in five
     assert "--prtemca slurmkit_run_id run-1" in five
     assert "--output tag" in five
+    assert "--prtemca prte_keepalive_time 5" in five
 
 
 @pytest.mark.parametrize(
