@@ -55,6 +55,12 @@ def _told(run: Any) -> list[str]:
             "Rank 1 on n1 was ended by SIGSEGV.",
         ),
         (
+            "node_unfit",
+            {"host": "n2", "why": "gpu-xid: Xid 79 on 0000:1b:00 (fallen off the bus)"},
+            "The site's health program wants no job on n2: gpu-xid: Xid 79 on 0000:1b:00 (fallen"
+            " off the bus).",
+        ),
+        (
             "preflight",
             {"host": "n3", "verdicts": [{"check": "disk", "verdict": "fail", "detail": "full"}]},
             "Node n3 did not pass the check before the start: disk (full).",
