@@ -24,6 +24,7 @@ _REPORTS = {
     "health-check": "`health check --json`",
     "health-drains": "`health drains --json`",
     "site-generate": "`site generate --json`",
+    "mpi": "`mpi --json`",
     "ckpt-list": "`ckpt list --json`",
     "ckpt-verify": "`ckpt verify --json`",
     "ckpt-prune": "`ckpt prune --json`",

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from slurmkit.errors import EXIT_REFUSED, SlurmkitError
@@ -20,6 +21,88 @@ class MpiError(SlurmkitError):
     """Nothing fits the program's MPI."""
 
     exit_code = EXIT_REFUSED
+
+
+@dataclass(frozen=True)
+class MpiFound:
+    """An MPI.
+
+    Attributes:
+        family: ``openmpi``, ``mpich``, ``intel``, ``mvapich`` or ``cray``.
+        name: what people call it.
+        version: its release.
+        interfaces: the kinds of PMI that it speaks, best first: ``pmix``, ``pmi2``, ``pmi1``.
+        library: file of the library; empty when a program on PATH was asked.
+        source: who said so.
+        certain: whether the program itself loads it.
+    """
+
+    family: str
+    name: str
+    version: str
+    interfaces: list[str]
+    library: str
+    source: str
+    certain: bool
+
+
+@dataclass(frozen=True)
+class MpiAnswer:
+    """How the ranks of a program meet.
+
+    Attributes:
+        program: the command.
+        launcher: ``srun`` or ``mpirun``.
+        mpi: the program's MPI, or that on PATH; null when there is none.
+        plugins: what ``srun --mpi=list`` names; empty for mpirun.
+        plugin: what fits; null when nothing does, and for mpirun.
+        env: variables that the MPI needs for that.
+        mpirun: file of the mpirun of that MPI; null for srun.
+        fits: whether anything does.
+        why: one line of explanation.
+        hint: what to do when nothing fits.
+        trouble: what is known to go wrong with this release; empty for nothing.
+    """
+
+    program: str
+    launcher: str
+    mpi: MpiFound | None
+    plugins: list[str]
+    plugin: str | None
+    env: dict[str, str]
+    mpirun: str | None
+    fits: bool
+    why: str
+    hint: str
+    trouble: str
+
+
+def answer(report: Report) -> MpiAnswer:
+    """Return a report as ``slurmkit mpi --json`` prints it."""
+    found, choice, refusal = report.found, report.choice, report.refusal
+    return MpiAnswer(
+        program=report.program,
+        launcher=report.launcher,
+        mpi=None
+        if found is None
+        else MpiFound(
+            found.family,
+            NAMES[found.family],
+            found.version,
+            list(found.interfaces),
+            found.library,
+            found.source,
+            report.certain,
+        ),
+        plugins=list(report.plugins),
+        plugin=choice.plugin if choice else None,
+        env=dict(choice.env) if choice else {},
+        mpirun=report.mpirun or None,
+        fits=refusal is None,
+        why=report.why,
+        hint=refusal.hint if refusal else "",
+        trouble=report.trouble,
+    )
 
 
 def describe_mpi(

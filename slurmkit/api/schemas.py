@@ -91,6 +91,7 @@ _VALUES = {
     "explain": ("slurmkit.observe.story", "Story", False),
     "doctor": ("slurmkit.doctor.report", "DoctorReport", False),
     "bench": ("slurmkit.bench.values", "BenchResult", False),
+    "mpi": ("slurmkit.api.mpi", "MpiAnswer", False),
     "ckpt-list": ("slurmkit.api.checkpoints", "CheckpointList", True),
     "ckpt-prune": ("slurmkit.api.checkpoints", "PrunedCheckpoints", True),
     "health-drains": ("slurmkit.api.health", "DrainedNode", True),

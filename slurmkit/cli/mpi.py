@@ -46,7 +46,7 @@ def mpi(
 
     Example: slurmkit mpi ./hello
     """
-    from slurmkit.api.mpi import describe_mpi, refuse, with_guard
+    from slurmkit.api.mpi import answer, describe_mpi, refuse, with_guard
     from slurmkit.cli import output
 
     if launcher not in ("srun", "mpirun"):
@@ -55,7 +55,7 @@ def mpi(
         program or [], launcher=launcher, plugin=plugin, plugins=plugins, num_ranks=ranks
     )
     if as_json:
-        output.print_json(report.fields())
+        output.print_json(answer(report))
         if report.refusal:
             raise typer.Exit(refuse(report).exit_code)
         return

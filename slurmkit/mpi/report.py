@@ -56,33 +56,6 @@ class Report(Record):
             return f"{self.mpirun} is {whose}'s; the program's own MPI is not known"
         return f"{self.found} is started by {self.mpirun}, which is {whose}'s"
 
-    def fields(self) -> dict[str, object]:
-        """Return it as JSON values."""
-        found = self.found
-        return {
-            "program": self.program,
-            "launcher": self.launcher,
-            "mpi": None
-            if found is None
-            else {
-                "family": found.family,
-                "name": NAMES[found.family],
-                "version": found.version,
-                "interfaces": list(found.interfaces),
-                "library": found.library,
-                "source": found.source,
-                "certain": self.certain,
-            },
-            "plugins": list(self.plugins),
-            "plugin": self.choice.plugin if self.choice else None,
-            "env": dict(self.choice.env) if self.choice else {},
-            "mpirun": self.mpirun or None,
-            "fits": self.refusal is None,
-            "why": self.why,
-            "trouble": self.trouble,
-            "hint": self.refusal.hint if self.refusal else "",
-        }
-
     def exports(self, *, several_cpus: bool) -> str:
         """Return the shell lines that a batch script evaluates.
 

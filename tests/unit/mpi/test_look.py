@@ -1,13 +1,18 @@
 """Which MPI a program uses: its file, its library, its Python, the tools on PATH."""
 
+import dataclasses
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 
+from slurmkit.api.mpi import answer, describe_mpi
+from slurmkit.api.schemas import schema_of
 from slurmkit.errors import UsageError
 from slurmkit.launch.labels import task_label
 from slurmkit.launch.messages import hydra_exits
@@ -278,3 +283,11 @@ def test_hydras_lines_and_last_words_are_understood() -> None:
     (exit_,) = hydra_exits(killed)
     assert (exit_.host, exit_.signal) == ("node2", "SIGKILL")
     assert hydra_exits("srun: error: node2") == []
+
+
+def test_what_is_printed_for_programs_is_what_the_schema_says() -> None:
+    for launcher in ("srun", "mpirun"):
+        report = describe_mpi(["bash"], launcher=launcher, plugins="  none\n  pmi2\n")
+        shown = json.loads(json.dumps(dataclasses.asdict(answer(report))))
+        jsonschema.validate(shown, schema_of("mpi"))
+        assert set(shown) == set(schema_of("mpi")["properties"])
