@@ -14,6 +14,11 @@ import pytest
 
 from slurmkit.api.schemas import schema_of
 from slurmkit.sandbox import Sandbox, SandboxUnavailableError
+from slurmkit.site.generate.release import Release
+from slurmkit.site.models import Site
+from slurmkit.site.tiers import slurm_conf_lines
+from slurmkit.yamlfile.reader import read_document
+from slurmkit.yamlfile.validate import build
 
 pytestmark = pytest.mark.slurm
 SLURMKIT = str(Path(sys.executable).with_name("slurmkit"))
@@ -45,7 +50,17 @@ accounts:
     coordinators: [daemon]
   speech: {{parent: lab, tiers: [experiment], users: [daemon, bin]}}
 roles: {{operators: [bin, games]}}
+billing: {{cpu: 0.5, gpu: 4, by_largest: true, half_life: 7d}}
 """
+
+
+def _lines(release: str) -> list[str]:
+    """Return what the generator writes into slurm.conf for this site."""
+    text = SITE.format(cluster="any")
+    site = build(Site, read_document(text.encode(), "site.yaml"))
+    written = {"host": "22.05", "trixie": "24.11"}[release]
+    lines = slurm_conf_lines(site, Release.parse(written))
+    return [line for line in lines if not line.startswith("#")]
 
 
 def _up(release: str) -> Iterator[Sandbox]:
@@ -59,7 +74,7 @@ def _up(release: str) -> Iterator[Sandbox]:
             cpus=8,
             accounting=True,
             release=release,
-            slurm_conf=["AccountingStorageEnforce=associations,limits,qos,safe"],
+            slurm_conf=[*_lines(release), "PartitionName=billed Nodes=node[1-2] State=UP"],
         )
     except SandboxUnavailableError as error:
         pytest.skip(f"no {release} sandbox cluster with accounting: {error.message}")
@@ -126,6 +141,21 @@ def test_apply_makes_it_so(dbd: Sandbox, applied: "CompletedProcess[str]") -> No
     users = shown(dbd, "user", "format=user,defaultaccount,adminlevel")
     assert {"daemon|vision|None", "bin|speech|Operator"} <= set(users)
     assert "games is in no account, and cannot be made operator" in applied.stderr
+
+
+def test_slurmctld_takes_what_the_generator_writes(dbd: Sandbox) -> None:
+    config = run(dbd, "scontrol", "show", "config").stdout
+    for name, value in (
+        ("PreemptType", "preempt/qos"),
+        ("PreemptMode", "REQUEUE"),
+        ("AccountingStorageEnforce", "associations,limits,qos,safe"),
+        ("PriorityWeightQOS", "1000000"),
+        ("PriorityDecayHalfLife", "7-00:00:00"),
+        ("PriorityFlags", "MAX_TRES"),
+    ):
+        assert re.search(rf"^{name} *= {value}$", config, re.MULTILINE | re.IGNORECASE), name
+    shown_partition = run(dbd, "scontrol", "show", "partition", "billed").stdout
+    assert "TRESBillingWeights=CPU=0.5,GRES/gpu=4" in shown_partition
 
 
 def test_a_second_apply_does_nothing(dbd: Sandbox, applied: object) -> None:
