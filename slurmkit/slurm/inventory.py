@@ -16,6 +16,30 @@ from slurmkit.slurm.environ import query_environment
 from slurmkit.slurm.runner import Runner
 
 _QOS_FORMAT = "format=Name,Priority,Preempt"
+#: What a partition has where nobody said otherwise, of what people do say.
+_USUAL = {
+    "AllowAccounts": "ALL",
+    "AllowGroups": "ALL",
+    "AllowQos": "ALL",
+    "AllocNodes": "ALL",
+    "DenyAccounts": "",
+    "DenyQos": "",
+    "QoS": "N/A",
+    "Exclusive": "NO",
+    "ExclusiveUser": "NO",
+    "GraceTime": "0",
+    "Hidden": "NO",
+    "LLN": "NO",
+    "MaxCPUsPerNode": "UNLIMITED",
+    "MaxMemPerNode": "UNLIMITED",
+    "MaxNodes": "UNLIMITED",
+    "MinNodes": "0",
+    "OverSubscribe": "NO",
+    "PriorityJobFactor": "1",
+    "PriorityTier": "1",
+    "ReqResv": "NO",
+    "RootOnly": "NO",
+}
 #: States in which a job can start on a node at once, as scontrol has them, flags cut off.
 _READY = frozenset({"IDLE", "MIXED"})
 
@@ -27,6 +51,7 @@ class DeclaredNode:
     Attributes:
         cpus: its logical CPUs as Slurm counts them.
         state: base state, such as IDLE, and flags: ``IDLE+DRAIN``.
+        address: NodeAddr, where it is not the name.
     """
 
     name: str
@@ -41,6 +66,7 @@ class DeclaredNode:
     state: str = ""
     reason: str = ""
     partitions: tuple[str, ...] = ()
+    address: str = ""
 
     @property
     def ready(self) -> bool:
@@ -50,7 +76,12 @@ class DeclaredNode:
 
 @dataclass(frozen=True)
 class DeclaredPartition:
-    """One partition; times as Slurm writes them, such as ``1-00:00:00`` or ``UNLIMITED``."""
+    """One partition; times as Slurm writes them, such as ``1-00:00:00`` or ``UNLIMITED``.
+
+    Attributes:
+        others: settings of it that are no default and have no field here, such as
+            ``PriorityTier=10``.
+    """
 
     name: str
     nodes: tuple[str, ...]
@@ -58,6 +89,7 @@ class DeclaredPartition:
     max_time: str = ""
     default_time: str = ""
     state: str = "UP"
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,6 +159,7 @@ def _node(row: Mapping[str, str]) -> DeclaredNode:
         state=row.get("State", ""),
         reason=normalise.text(row.get("Reason")),
         partitions=tuple(normalise.words(row.get("Partitions"))),
+        address="" if row.get("NodeAddr") == row["NodeName"] else row.get("NodeAddr", ""),
     )
 
 
@@ -138,6 +171,9 @@ def _partition(row: Mapping[str, str]) -> DeclaredPartition:
         max_time=row.get("MaxTime", ""),
         default_time=row.get("DefaultTime", ""),
         state=row.get("State", "UP"),
+        others=tuple(
+            f"{key}={row[key]}" for key, usual in _USUAL.items() if row.get(key, usual) != usual
+        ),
     )
 
 

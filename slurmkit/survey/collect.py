@@ -108,6 +108,11 @@ def _survey(
         for note in facts.notes:
             by_note.setdefault(note, []).append(host)
     notes = [f"{compress(hosts, sort=True)}: {note}" for note, hosts in by_note.items()]
+    if placed := [node.name for node in inventory.nodes if node.address]:
+        notes.append(
+            f"{compress(placed)}: slurm.conf gives NodeAddr, and site.yaml has no place for it:"
+            " their names must resolve"
+        )
     return Survey(inventory, nodes, (*unseen, *notes), answers, outputs)
 
 

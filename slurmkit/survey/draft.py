@@ -190,8 +190,11 @@ def _partition(one: DeclaredPartition, kinds: Sequence[Kind]) -> _Tree:
     for key, value in (("default_time", one.default_time), ("max_time", one.max_time)):
         if value not in _NO_TIME:
             found[key] = Value(value, "slurm.conf", guess=False)
-    if one.state != "UP":
-        found["_"] = f"It is {one.state} now; slurmkit's files say UP."
+    words = [f"It is {one.state} now; slurmkit's files say UP."] if one.state != "UP" else []
+    if one.others:
+        words.append(f"slurm.conf says besides, and site.yaml cannot: {' '.join(one.others)}")
+    if words:
+        found["_"] = " ".join(words)
     return found
 
 

@@ -273,6 +273,20 @@ def test_every_guess_is_marked_and_every_copy_has_its_source(tmp_path: Path) -> 
     assert any("preset: infiniband-ndr  # guessed: 8 compute NICs" in line for line in body)
 
 
+def test_what_site_yaml_cannot_say_is_named(tmp_path: Path) -> None:
+    limits = "AllowGroups=staff AllowQos=ALL PriorityTier=10 OverSubscribe=NO"
+    answers = {
+        **ANSWERS,
+        "nodes": NODES.replace(" Gres=", " NodeAddr=10.0.0.7 Gres="),
+        "partitions": f"PartitionName=gpu Nodes=n1 Default=YES MaxTime=60 {limits} State=DRAIN\n",
+    }
+    init_site(tmp_path / "site", from_dir=folder_of(tmp_path, answers, {}))
+    text = (tmp_path / "site" / "site.yaml").read_text()
+    assert "# - n1: slurm.conf gives NodeAddr" in text
+    assert "It is DRAIN now" in text
+    assert "and site.yaml cannot: AllowGroups=staff PriorityTier=10\n" in text
+
+
 def test_what_was_not_seen_stands_in_site_yaml(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, ANSWERS, {})
     report = init_site(tmp_path / "site", from_dir=folder)
