@@ -11,6 +11,7 @@ from slurmkit.sandbox import (
     accounting,
     console,
     disks,
+    elastic,
     enter,
     faults,
     hardware,
@@ -437,6 +438,8 @@ class Sandbox:
             if layout.accounting:
                 accounting.apply_site(layout)
                 progress("tiers and accounts made")
+        if trial is not None and trial.is_elastic:
+            elastic.start_agent(layout)
         running = machine.inits(layout)
         machine.start_hosts(layout, [host for host in layout.hosts if host not in running])
         readiness.wait_usable(layout, layout.nodes, machine.BOOT_TIMEOUT_S, progress)

@@ -33,6 +33,11 @@ def folder(layout: Layout) -> Path:
     return layout.state_dir / "elastic"
 
 
+def program(layout: Layout) -> Path:
+    """Return the driver program, for elastic.driver; :func:`start_agent` writes it."""
+    return folder(layout) / "driver"
+
+
 def start_agent(layout: Layout) -> Path:
     """Start the agent of a running sandbox; return the driver program, for elastic.driver.
 
@@ -43,10 +48,10 @@ def start_agent(layout: Layout) -> Path:
     """
     place = folder(layout)
     place.mkdir(exist_ok=True)
-    program = place / "driver"
+    driver = program(layout)
     words = [sys.executable, "-I", "-S", elastic_driver.__file__, str(place / "socket")]
-    program.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
-    program.chmod(0o755)
+    driver.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    driver.chmod(0o755)
     for node in layout.nodes:
         # Slurm takes a node back only when it has booted since, and a sandbox's nodes all have the
         # boot time of this machine; slurmd(8): -b reports a boot.
@@ -67,7 +72,7 @@ def start_agent(layout: Layout) -> Path:
             raise SandboxError(f"sandbox {layout.name}: the elastic agent does not start: {said}")
         time.sleep(0.01)
     process.returncode = 0  # it outlives us on purpose; Popen shall not warn about it
-    return program
+    return driver
 
 
 def serve(name: str) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from slurmkit.errors import UsageError
 from slurmkit.hostlist import compress, expand
+from slurmkit.sandbox import elastic
 from slurmkit.sandbox.layout import CONTROLLER, DATABASE, Layout
+from slurmkit.site.elastic import PROGRAMS_DIR, Elastic
 from slurmkit.site.fabric import Fabric
 from slurmkit.site.folders import find_folder, release_of
 from slurmkit.site.generate import File, Release, generate
@@ -91,6 +93,12 @@ class Trial:
         """Whether the site has accounts, QOS and limits."""
         return self.site.slurm.database is not None
 
+    @property
+    def is_elastic(self) -> bool:
+        """Whether some of the nodes are stopped when idle."""
+        elastic_nodes = expand(self.site.elastic.nodes) if self.site.elastic else []
+        return any(host in elastic_nodes for host in self.nodes)
+
     def files(
         self, layout: Layout, version: tuple[int, int]
     ) -> tuple[dict[str, File], list[Change]]:
@@ -115,6 +123,8 @@ class Trial:
             changes.insert(0, Change("all files", "release", str(declared), str(release)))
         text = dump(here.model_dump(mode="json", exclude_defaults=True))
         files[_NODE_ENV] = File(_node_env(layout))
+        if here.elastic is not None:
+            files[f"{PROGRAMS_DIR}/settings"] = File(_elastic_settings(layout))
         head = f"# {self.site.name}, as sandbox {layout.name} has it.\n"
         files[str(SYSTEM_PATH)] = File(head + text)
         return files, changes
@@ -187,7 +197,7 @@ def scaled(trial: Trial, layout: Layout, release: Release) -> Site:
         "node_types": kinds,
         "partitions": partitions,
         "switches": _switches(site, kept),
-        "elastic": None,
+        "elastic": _elastic(site, layout, kept),
         # There are no HCAs behind the ones that /sys shows.
         "fabric": Fabric(preset="ethernet") if site.fabric else None,
         "modules": _modules(site, layout),
@@ -233,6 +243,25 @@ def _accounts(site: Site) -> dict[str, Account]:
         name: account.model_copy(update={"users": [*account.users, _USER]})
         for name, account in site.accounts.items()
     }
+
+
+def _elastic(site: Site, layout: Layout, kept: set[str]) -> Elastic | None:
+    """Return the site's power saving with a driver that stops and starts the sandbox's nodes.
+
+    The nodes are there at first: a sandbox is ready when all of its nodes are.
+    """
+    nodes = _kept(site.elastic.nodes, kept) if site.elastic else None
+    if site.elastic is None or not nodes:
+        return None
+    return site.elastic.model_copy(
+        update={
+            "nodes": nodes,
+            "driver": str(elastic.program(layout)),
+            "present": True,
+            "keep": min(site.elastic.keep, len(expand(nodes)) - 1),
+            "log": str(layout.log_dir / "elastic-actions.log"),
+        }
+    )
 
 
 def _kept(nodes: str | None, kept: set[str]) -> str | None:
@@ -283,6 +312,13 @@ def _node_env(layout: Layout) -> str:
         f"SLURMKIT_PROGRAM={shlex.quote(str(program))}\n"
         f"export SLURM_CONF={shlex.quote(str(layout.slurm_conf_path))}\n"
     )
+
+
+def _elastic_settings(layout: Layout) -> str:
+    """Return where the programs of power saving find slurmkit, and where they write."""
+    program = Path(sys.executable).with_name("slurmkit")
+    log = layout.log_dir / "elastic-programs.log"
+    return f"SLURMKIT={shlex.quote(str(program))}\nELASTIC_LOG={shlex.quote(str(log))}\n"
 
 
 def _needs_absent_plugin(path: str, text: str, layout: Layout) -> bool:

@@ -113,6 +113,23 @@ def test_tiers_of_a_site_work_on_24_11(site: str) -> None:
         assert _complaints(sandbox) == []
 
 
+@pytest.mark.long
+def test_idle_nodes_of_a_site_are_stopped_and_started(tmp_path: Path) -> None:
+    text = (SITES / "sandbox/site.yaml").read_text()
+    lines = "lines: ['SlurmctldParameters=power_save_interval=1,power_save_min_interval=0']"
+    text = text.replace("  confine: false\n", f"  confine: false\n  {lines}\n")
+    elastic = "{driver: /sbin/bmc, nodes: 'node[3-4]', idle_s: 4, start_timeout_s: 60}"
+    (tmp_path / "site.yaml").write_text(f"{text}elastic: {elastic}\n")
+    with _boot(str(tmp_path), nodes=4) as sandbox:
+        _wait(lambda: _killed(sandbox) == ["node3", "node4"], 60)
+        hosts = sandbox.exec("login", ["srun", "-N4", "-t1", "--gres=gpu:1", "hostname"])
+        assert sorted(hosts.stdout.split()) == ["node1", "node2", "node3", "node4"]
+
+
+def _killed(sandbox: Sandbox) -> list[str]:
+    return [host.name for host in sandbox.status() if host.condition == "killed"]
+
+
 @pytest.fixture(scope="module")
 def dgx() -> Iterator[Sandbox]:
     with _boot("dgx-h100", nodes=4) as sandbox:

@@ -90,6 +90,22 @@ def test_without_slurmdbd_there_are_no_tiers(tmp_path: Path) -> None:
     assert "/etc/slurm/slurmdbd.conf" not in files
 
 
+def test_idle_nodes_are_stopped_by_the_sandboxs_own_driver(tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text(
+        "name: a\nnode_types: {a: {nodes: 'n[1-9]', cores: 4, memory: 8G}}\n"
+        "elastic: {driver: /sbin/bmc, nodes: 'n[5-9]', present: false, keep: 7}\n"
+    )
+    trial = read_trial(str(tmp_path), 3)
+    assert trial.nodes == ("n1", "n5", "n9")
+    assert trial.is_elastic
+    files, _ = trial.files(_layout(trial, tmp_path, accounting=False), (24, 11))
+    conf = files["/etc/slurm/slurm.conf"].text
+    assert "SuspendExcNodes=n[5,9]:1,n1" in conf
+    assert "State=CLOUD" not in conf
+    assert f"driver: {tmp_path}/elastic/driver" in files["/etc/slurmkit/site.yaml"].text
+    assert "ELASTIC_LOG=" in files["/etc/slurm/elastic/settings"].text
+
+
 def test_the_record_keeps_names_and_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
