@@ -66,6 +66,7 @@ def init(
             output.note(f"generated {report.files} files below {report.folder}/files")
         output.note(f"read the guesses in {report.folder}/site.yaml, then:")
         output.note(f"  slurmkit site generate {report.folder}")
+        output.note(f"  slurmkit site check {report.folder}")
 
 
 def survey(

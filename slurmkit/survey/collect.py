@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ _PARTS = ("slurmd", "topology", "lldp")
 _SUFFIXES = {"slurmd": ".slurmd", "topology": ".json", "lldp": ".lldp"}
 _WAIT_S = 20
 _TIMEOUT_S = 120.0
+# A node that did not answer through two partitions is busy, or not for me.
+_MOST_TRIES = 2
 
 
 class Survey(Record):
@@ -147,15 +150,18 @@ def _ask_nodes(
     by_name = {node.name: node for node in inventory.nodes}
     outputs: dict[str, Mapping[str, str]] = {}
     refusals: dict[str, str] = {}
+    tries: Counter[str] = Counter()
     for partition in inventory.partitions:
         if partition.state != "UP":
             continue
         ready = [by_name[host] for host in partition.nodes if host in by_name]
         ready = [node for node in ready if node.ready and node.name not in outputs]
+        ready = [node for node in ready if tries[node.name] < _MOST_TRIES]
         if not ready or (refusals and _same_answer(refusals)):
             continue
         progress(f"asking {compress([node.name for node in ready])} through {partition.name}")
         for group in _groups(ready):
+            tries.update(group)
             try:
                 printed = door.run_on(
                     group, partition.name, script(), wait_s=_WAIT_S, timeout_s=_TIMEOUT_S
@@ -180,5 +186,5 @@ def _groups(ready: Sequence[DeclaredNode]) -> list[list[str]]:
 
 def _same_answer(refusals: Mapping[str, str]) -> bool:
     """Return whether Slurm refuses this user, and not this moment: no other partition helps."""
-    words = ("Invalid account", "Access denied", "not permitted", "Permission denied")
+    words = ("Invalid account", "Invalid user id")
     return any(word in said for said in refusals.values() for word in words)
