@@ -118,7 +118,7 @@ def test_idle_nodes_of_a_site_are_stopped_and_started(tmp_path: Path) -> None:
     text = (SITES / "sandbox/site.yaml").read_text()
     lines = "lines: ['SlurmctldParameters=power_save_interval=1,power_save_min_interval=0']"
     text = text.replace("  confine: false\n", f"  confine: false\n  {lines}\n")
-    elastic = "{driver: /sbin/bmc, nodes: 'node[3-4]', idle_s: 4, start_timeout_s: 60}"
+    elastic = "{driver: /sbin/bmc, nodes: 'node[3-4]', idle_s: 4, stop_timeout_s: 1}"
     (tmp_path / "site.yaml").write_text(f"{text}elastic: {elastic}\n")
     with _boot(str(tmp_path), nodes=4) as sandbox:
         _wait(lambda: _killed(sandbox) == ["node3", "node4"], 60)
