@@ -106,14 +106,17 @@ def bench_job(wanted: Measurement) -> BenchJob:
         UsageError: the order makes no sense.
         InvalidInputError: the resources make no sense.
     """
-    order = check_order(_with_rated(wanted.order, find_site(wanted.site)))
     if wanted.via not in VIAS:
         raise UsageError(f"--via {wanted.via}: no such way", hint=f"choose of: {', '.join(VIAS)}")
-    base, base_dir = _base(wanted, f"bench-{order.operation}")
+    if wanted.launcher not in (None, "srun", "mpirun"):
+        raise UsageError(f"--launcher {wanted.launcher}: no such way", hint="srun or mpirun")
+    base, base_dir = _base(wanted, f"bench-{wanted.order.operation}")
+    via = _via(wanted.via, base.resources)
+    order = check_order(_with_rated(wanted.order, find_site(wanted.site), via))
     spec = JobSpec(
         name=f"bench-{order.operation}",
         resources=base.resources,
-        launch=_launch(wanted, order, base.resources),
+        launch=_launch(wanted, order, via, base.resources),
         env=base.env,
         software=base.software,
         affinity=base.affinity,
@@ -131,9 +134,8 @@ def _base(wanted: Measurement, name: str) -> tuple[JobSpec, Path]:
     return build(JobSpec, apply_overrides(document, wanted.overrides)), Path.cwd()
 
 
-def _launch(wanted: Measurement, order: Order, resources: Resources) -> Launch:
+def _launch(wanted: Measurement, order: Order, via: str, resources: Resources) -> Launch:
     python = sys.executable or "python3"
-    via = _via(wanted.via, resources)
     launcher: Literal["srun", "mpirun"] = "mpirun" if wanted.launcher == "mpirun" else "srun"
     if via in ("gloo", "nccl"):
         words = order.replace(backend=via).arguments()
@@ -175,12 +177,17 @@ def _validates(program: str) -> bool:
     return "--validation" in done.stdout + done.stderr
 
 
-def _with_rated(order: Order, found: FoundSite) -> Order:
-    """Return the order with the site's rated speed, if the order names none."""
+def _with_rated(order: Order, found: FoundSite, via: str) -> Order:
+    """Return the order with the site's rated speed, if the order names none.
+
+    gloo's TCP is held against an RDMA fabric only by those who ask for it.
+    """
     if order.rated:
         return order.replace(rated_source="--rated")
     fabric = found.site.fabric
-    rate = expectation(fabric).rate_gbps if fabric is not None else None
+    if fabric is None or (via == "gloo" and fabric.preset != "ethernet"):
+        return order
+    rate = expectation(fabric).rate_gbps
     if rate is None:
         return order
     return order.replace(rated=f"{rate:g}Gb/s", rated_source="fabric of site.yaml")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _FORMATS = (".png", ".svg", ".pdf")
 _BLUE, _ORANGE = "#1f5f99", "#c8641e"
 _DPI = 150
-_MOST_LABELS = 32
+_MOST_LABELS, _FEW_LABELS = 24, 6
 
 
 def draw(results: "Sequence[BenchResult]", path: Path) -> None:
@@ -109,10 +109,10 @@ def _draw_matrix(figure: Any, result: BenchResult) -> None:
             cells[one][other] = cells[other][one] = pair.bytes_per_s / 1e9
         image = axes.imshow(cells, vmin=0, vmax=most, cmap="viridis")
         axes.set_title(f"rail {rail}", fontsize=10)
-        step = max(1, len(names) // _MOST_LABELS)
-        shown = range(0, len(names), step)
-        axes.set_xticks(list(shown), [names[i] for i in shown], rotation=90)
-        axes.set_yticks(list(shown), [names[i] for i in shown])
+        step = -(-len(names) // (_MOST_LABELS if columns == 1 else _FEW_LABELS))
+        shown = range(0, len(names), max(1, step))
+        axes.set_xticks(list(shown), [names[i] for i in shown], rotation=90, fontsize="small")
+        axes.set_yticks(list(shown), [names[i] for i in shown], fontsize="small")
         if len(names) <= 8 and columns == 1:
             _write_cells(axes, cells, most)
     for axes in list(grid.flat)[len(rails) :]:

@@ -91,6 +91,7 @@ def test_matrix_of_ranks(tmp_path: Path) -> None:
         (("allreduce", "--local", "2", "--rated", "400"), "'400' is not the speed of a link"),
         (("matrix", "--local", "2", "--via", "osu"), "no matrix"),
         (("p2p", "--local", "3", "--via", "osu"), "exactly two ranks"),
+        (("p2p", "--via", "mpi", "--launcher", "ssh"), "--launcher ssh: no such way"),
         (("p2p", "--local", "2", "--warm-up", "0"), "at least one is needed"),
         (("p2p", "--dry-run", "--set", "resources.nodes=none"), "resources.nodes"),
         (("show", "bench-nothing"), "no run 'bench-nothing'"),
@@ -117,3 +118,12 @@ def test_it_measures_what_a_job_would_get(tmp_path: Path) -> None:
     assert "export NCCL_ALGO=Ring" in script
     assert "srun --nodes=3 --ntasks=12" in script
     assert "train.py" not in script
+
+
+def test_the_rated_speed_of_the_site(tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text("fabric: {preset: roce-800, rate_gbps: 400}\n")
+    words = ("--dry-run", "--nodes", "2", "--site", "site.yaml", "--via")
+    assert "--rated=400Gb/s" in _bench(tmp_path, "p2p", *words, "mpi").stdout
+    assert "--rated" not in _bench(tmp_path, "p2p", *words, "gloo").stdout, "TCP is no RDMA"
+    given = _bench(tmp_path, "p2p", *words, "gloo", "--rated", "10Gb/s").stdout
+    assert "--rated=10Gb/s" in given
