@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slurmkit.api.doctor_allreduce import with_allreduce
 from slurmkit.api.doctor_hosts import Answers, ask_by_srun, ask_by_ssh
 from slurmkit.api.preparing import run_root_of
+from slurmkit.doctor.checks import allreduce
 from slurmkit.doctor.checks.shared import PREFIX
 from slurmkit.doctor.link import Fabric, Link
 from slurmkit.doctor.node import Request, examine
@@ -17,7 +19,7 @@ from slurmkit.doctor.registry import GROUPS, all_links, links_of
 from slurmkit.doctor.report import DoctorReport, make_report
 from slurmkit.errors import UsageError
 from slurmkit.hostlist import expand
-from slurmkit.site.fabric import expectation
+from slurmkit.site.fabric import environment, expectation
 from slurmkit.site.lookup import FoundSite, find_site
 from slurmkit.slurm.everywhere import own_job, step_of_job
 
@@ -101,13 +103,19 @@ def doctor(where: Where | None = None, what: What | None = None) -> DoctorReport
         if hosts is not None:
             reports, silent = ask_by_ssh(hosts, request, what.deadline_s)
         else:
-            reports, silent = _ask(where, request, os.environ, what.deadline_s)
+            fabric = environment(found.site.fabric) if found.site.fabric else {}
+            reports, silent = _ask(where, request, os.environ, {**fabric, **os.environ})
     finally:
         _clean(request)
     return make_report(links, reports, silent)
 
 
-def _ask(where: Where, request: Request, env: Mapping[str, str], deadline_s: float) -> Answers:
+def _ask(
+    where: Where, request: Request, env: Mapping[str, str], ranks: Mapping[str, str]
+) -> Answers:
+    """Ask by srun, or look here; ``ranks`` is the environment of an MPI program."""
+    deadline_s = request.within_s + _START_S
+    wants_allreduce = allreduce.LINK.id in request.only
     if where.nodes is not None:
         if "SLURM_JOB_ID" in env:
             raise UsageError(
@@ -120,10 +128,18 @@ def _ask(where: Where, request: Request, env: Mapping[str, str], deadline_s: flo
             account=where.account,
             wait_s=where.wait_s,
         )
-        return ask_by_srun(srun, request, env, deadline_s + where.wait_s)
+        reports, silent = ask_by_srun(srun, request, env, deadline_s + where.wait_s)
+        if wants_allreduce and not silent:
+            same = f"--nodelist={','.join(report.host for report in reports)}"
+            reports = with_allreduce(reports, [*srun, same], ranks, deadline_s, inside_job=False)
+        return reports, silent
     if not where.here and "SLURM_JOB_ID" in env and env.get("SLURM_JOB_NODELIST"):
         nodes = tuple(expand(env["SLURM_JOB_NODELIST"]))
-        return ask_by_srun(step_of_job(nodes), request, env, deadline_s, nodes)
+        step = step_of_job(nodes)
+        reports, silent = ask_by_srun(step, request, env, deadline_s, nodes)
+        if wants_allreduce and not silent:
+            reports = with_allreduce(reports, step, ranks, deadline_s, inside_job=True)
+        return reports, silent
     return [examine(request.replace(name=os.uname().nodename), env)], {}
 
 

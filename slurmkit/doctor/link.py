@@ -143,6 +143,7 @@ class Link(Record):
         look: looks at a node.
         differs: what a fact that is not the same on all nodes means: fail or warn.
         timeout_s: how long it may take, seconds; longer is a failure.
+        on_request: whether it is looked at only when its id is named.
     """
 
     id: str
@@ -153,6 +154,7 @@ class Link(Record):
     look: Callable[[Place], Answer]
     differs: str = FAIL
     timeout_s: float = 10.0
+    on_request: bool = False
 
     def check(self, place: Place, within_s: float) -> Check:
         """Return the link as a check that runs in a process of its own: it cannot hang doctor.

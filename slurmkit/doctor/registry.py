@@ -15,6 +15,7 @@ _MODULES = (
     "mpi_support",
     "ucx",
     "python_stack",
+    "allreduce",
     "names",
     "ssh",
     "clock",
@@ -57,6 +58,8 @@ def all_links() -> tuple[Link, ...]:
 def links_of(names: tuple[str, ...]) -> tuple[Link, ...]:
     """Return the links of these ids or groups, in the chain's order; all when none is named.
 
+    What is only looked at on request has to be named by its id.
+
     Raises:
         KeyError: there is none of that name; its argument is the name.
     """
@@ -65,4 +68,8 @@ def links_of(names: tuple[str, ...]) -> tuple[Link, ...]:
     for name in names:
         if name not in known:
             raise KeyError(name)
-    return tuple(link for link in links if not names or link.id in names or link.group in names)
+    return tuple(
+        link
+        for link in links
+        if link.id in names or (not link.on_request and (not names or link.group in names))
+    )

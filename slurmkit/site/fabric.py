@@ -85,8 +85,8 @@ class Fabric(Section):
     )
     socket_interface: Word | None = Field(
         None,
-        description="Interface for NCCL's and Gloo's sockets, such as bond0. Default: the one that"
-        " leads to MASTER_ADDR, where ranks are bound.",
+        description="Interface for the sockets of NCCL, Gloo and Open MPI, such as bond0. Default:"
+        " the one that leads to MASTER_ADDR, where ranks are bound.",
     )
     env: Env = Field(default={}, description="Variables that differ from the preset's.")
     leave_out: list[Word] = Field(default=[], description="Variables of the preset not to set.")
@@ -195,7 +195,8 @@ def _of_keys(fabric: Fabric, preset: Preset) -> list[Setting]:
         reason = "the site names the interface of sockets"
         name = fabric.socket_interface
         found.append(Setting("NCCL_SOCKET_IFNAME", f"={name.lstrip('=')}", reason, where))
-        found.append(Setting("GLOO_SOCKET_IFNAME", name.lstrip("="), reason, where))
+        for variable in ("GLOO_SOCKET_IFNAME", "OMPI_MCA_btl_tcp_if_include"):
+            found.append(Setting(variable, name.lstrip("="), reason, where))
     if not preset.roce:
         return found
     if fabric.gid_index.isdigit():

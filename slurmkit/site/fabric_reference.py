@@ -75,7 +75,7 @@ _LEFT_ALONE = (
         "they name the devices of a node, and of a rank: [binding](environment.md) finds them",
     ),
     (
-        "`NCCL_SOCKET_IFNAME`, `GLOO_SOCKET_IFNAME`",
+        "`NCCL_SOCKET_IFNAME`, `GLOO_SOCKET_IFNAME`, `OMPI_MCA_btl_tcp_if_include`",
         "the interface that leads to the other nodes, found by binding; `fabric.socket_interface` "
         "names it",
     ),

@@ -327,6 +327,23 @@ def test_inside_an_allocation_all_of_its_nodes_are_examined(nodes: Any) -> None:
     assert wrong(report) == {}
 
 
+def test_an_allreduce_over_the_nodes(nodes: Any) -> None:
+    site = nodes.cluster.shared_dir / "ethernet.yaml"
+    # Their RoCE interfaces have addresses, and lead nowhere.
+    site.write_text("fabric: {preset: ethernet, socket_interface: eth0}\n")
+    report = nodes.examine("--site", str(site), "--only", "allreduce")
+    assert wrong(report) == {}
+    details = {answer["detail"] for answer in report["links"][0]["hosts"]}
+    assert len(details) == 1
+    assert next(iter(details)).startswith("3 ranks add up, by ")
+
+
+def test_an_allreduce_where_rdma_does_not_work(nodes: Any) -> None:
+    """The HCAs of these nodes are files, and the site's fabric forbids to fall back to TCP."""
+    found = wrong(nodes.examine("--only", "allreduce"))
+    assert "node1: its rank did not finish: " in found["allreduce"]
+
+
 def test_people_see_what_differs_and_what_to_do(nodes: Any) -> None:
     words = [str(_PARTS["SLURMKIT"]), "doctor", "--nodes", "3", "--only", "mtu"]
     with FAULTS["mtu-of-the-way"][0](nodes):

@@ -8,6 +8,7 @@ import pytest
 
 from slurmkit.doctor.checks import (
     acs,
+    allreduce,
     clock,
     cuda,
     gpudirect,
@@ -313,6 +314,32 @@ def test_which_mpi(text: str, name: str) -> None:
     assert mpi.kind_of(text) == name
 
 
+def said(*ranks: tuple[str, int, int, int]) -> list[str]:
+    return [f"slurmkit-allreduce {host} {r} {n} {s} Open MPI v4.1.4" for host, r, n, s in ranks]
+
+
+def test_ranks_that_add_up() -> None:
+    lines = ["a banner", *said(("n1", 0, 2, 3), ("n2", 1, 2, 3))]
+    found = allreduce.judge(lines, [], ["n1", "n2"])
+    assert {a.verdict for a in found.values()} == {"pass"}
+    assert found["n1"].detail == "2 ranks add up, by Open MPI v4.1.4"
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (said(("n1", 0, 1, 1), ("n2", 0, 1, 1)), "has 1 of 2 ranks"),
+        (said(("n1", 0, 2, 2), ("n2", 1, 2, 2)), "MPI_Allreduce gave 2"),
+        (said(("n1", 0, 2, 3), ("n2", 0, 2, 3)), "rank 0 is there twice"),
+        (said(("n2", 1, 2, 3)), "did not finish: PML ucx cannot be selected"),
+    ],
+)
+def test_ranks_that_do_not(lines: list[str], words: str) -> None:
+    complaints = ["-----", "", "PML ucx cannot be selected", "srun: error: n1: task 0"]
+    found = allreduce.judge(lines, complaints, ["n1", "n2"])
+    assert (found["n1"].verdict, words in found["n1"].detail) == ("fail", True), found
+
+
 def test_what_open_mpi_was_built_with() -> None:
     text = (
         'mca:pml:ucx:version:"component:4.1.4"\nmca:pml:ob1:version:"component:4.1.4"\n'
@@ -430,5 +457,7 @@ def test_only_takes_links_and_groups() -> None:
     assert [link.id for link in links_of(("gids",))] == ["gids"]
     assert {link.group for link in links_of(("fabric",))} == {"fabric"}
     assert not set(LINKS) & set(GROUPS)
+    assert "allreduce" not in {link.id for link in (*links_of(()), *links_of(("software",)))}
+    assert [link.id for link in links_of(("allreduce",))] == ["allreduce"]
     with pytest.raises(KeyError):
         links_of(("nothing",))

@@ -79,6 +79,7 @@ def test_keys_change_what_the_preset_says() -> None:
     )
     assert env["NCCL_IB_ADDR_RANGE"] == env["SLURMKIT_GID_SUBNET"] == "10.1.0.0/16"
     assert (env["NCCL_SOCKET_IFNAME"], env["GLOO_SOCKET_IFNAME"]) == ("=bond0", "bond0")
+    assert env["OMPI_MCA_btl_tcp_if_include"] == "bond0"
     assert env["SLURMKIT_GID"] == "strict"
     assert (env["NCCL_IB_TIMEOUT"], env["NCCL_DEBUG"]) == ("20", "WARN")
     assert "NCCL_IB_QPS_PER_CONNECTION" not in env
