@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from slurmkit.errors import Problem
 from slurmkit.site.generate.release import SUPPORTED, Release
 from slurmkit.sitecheck import scripts
 from slurmkit.sitecheck.candidate import read_candidate
+from slurmkit.sitecheck.config import read_cluster
 from slurmkit.sitecheck.lint import FAULTS, lint_candidate
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "fixtures"))
@@ -80,3 +82,27 @@ def test_the_shipped_sites_have_no_fault(name: str) -> None:
 def test_every_code_of_a_seed_is_documented() -> None:
     from_models = {"unknown-key"}
     assert {seed.code for seed in SEEDS} - set(FAULTS) <= from_models
+
+
+def test_every_misspelt_keyword_is_found_at_its_place(good_site: Callable[[str], Path]) -> None:
+    """A letter is missing from each keyword of each file in turn: nobody chose these faults."""
+    release = Release.parse("24.11")
+    candidate = read_candidate(good_site("24.11"))
+    cluster = read_cluster(candidate, release)
+    assert cluster
+    missed, total = [], 0
+    for conf in cluster.confs.values():
+        file = candidate.files[conf.path]
+        for pair in {pair.where: pair for line in conf.lines for pair in line.pairs}.values():
+            total += 1
+            rows = file.text.split("\n")
+            row, at = rows[pair.where.line - 1], pair.where.column
+            rows[pair.where.line - 1] = row[:at] + row[at + 1 :]  # its second letter
+            changed = replace(file, content="\n".join(rows).encode())
+            files = {**candidate.files, conf.path: changed}
+            found = lint_candidate(replace(candidate, files=files), release)
+            places = {(p.where.file, p.where.line, p.where.column) for p in found if p.where}
+            if (file.shown, pair.where.line, at) not in places:
+                missed.append(pair.key)
+    assert total > 80
+    assert missed == []
