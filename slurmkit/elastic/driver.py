@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from slurmkit.errors import SlurmkitError, UsageError
-from slurmkit.record import Record
 
 GROUP = "slurmkit.elastic"
 
@@ -142,13 +141,6 @@ def states_of(printed: str, hosts: Sequence[str]) -> dict[str, State]:
                 )
             found[words[0]] = state
     return found
-
-
-class NamedDriver(Record):
-    """An installed Python driver, by its entry point's name."""
-
-    name: str
-    package: str
 
 
 def load_driver(name: str, env: Mapping[str, str], timeout_s: float) -> Driver:

@@ -6,6 +6,7 @@ from slurmkit.errors import Problem
 from slurmkit.reserved import refused_option, why_reserved
 from slurmkit.site.health import broken_health
 from slurmkit.site.models import Site
+from slurmkit.site.switch_rules import broken_switches
 from slurmkit.site.tiers_rules import tier_rules
 from slurmkit.yamlfile.nodes import SourceMap, by_place
 
@@ -14,7 +15,10 @@ _Found = tuple[str, str, str, str]  # message, key, hint, code
 
 def broken_rules(site: Site, source: SourceMap) -> list[Problem]:
     """Return every problem of the whole, with its place."""
-    rules = (tier_rules, _references, _defaults, _variables, _directives, broken_health)
+    rules = (
+        *(tier_rules, _references, _defaults, _variables, _directives),
+        *(broken_health, broken_switches),
+    )
     found = [
         Problem(message, key, source.locate(key), hint, code)
         for rule in rules

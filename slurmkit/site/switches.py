@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from slurmkit.hostlist import compress, expand
 from slurmkit.site.generate.release import Release
 from slurmkit.site.switch_models import Leaf, Spine, Switches
-from slurmkit.topology.fabric.audit import Audit, audit
 from slurmkit.topology.fabric.graph import Attachment, SwitchGraph, cable, natural
 from slurmkit.topology.fabric.slurm import slurm_topology, topology_plugin
 
@@ -109,8 +108,3 @@ def slurm_conf_lines(site: "Site", release: Release) -> list[str]:
     if switches is None or switches.topology == "none":
         return []
     return topology_plugin(graph_of(switches), release, switches.topology)
-
-
-def fabric_audit(site: "Site", declared: list[str]) -> Audit:
-    """Return how the fabric of a site fits its nodes."""
-    return audit(graph_of(site.switches) if site.switches else SwitchGraph(), declared)

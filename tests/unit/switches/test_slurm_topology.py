@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 
 from slurmkit.api.schemas import schema_of
 from slurmkit.cli.app import app
+from slurmkit.errors import InvalidInputError
 from slurmkit.hostlist import expand
 from slurmkit.site.generate.release import Release
+from slurmkit.site.lookup import read_site
 from slurmkit.site.models import Site
 from slurmkit.site.switches import graph_of, section_of, slurm_conf_lines, topology_files
 from slurmkit.topology.fabric import SwitchGraph, hierarchy, slurm_topology, topology_plugin
@@ -138,6 +140,35 @@ def test_none_turns_it_off() -> None:
     off = site("switches: {topology: none, leaves: {a: {nodes: n1}}}\n")
     assert topology_files(off, OLD) == {}
     assert slurm_conf_lines(off, OLD) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "switches: {blocks: {a: 'n[1-2]', b: 'n[2-3]'}}",
+            "2:20: switches.blocks: n2 stands in the blocks a and b",
+        ),
+        (
+            "switches: {blocks: {a: 'n[1-3]'}, block_sizes: [4]}",
+            "switches.block_sizes: block size 4: block a has 3 nodes only",
+        ),
+        (
+            "switches: {leaves: {a: {nodes: 'n[1-5]'}}}",
+            "switches.leaves.a.nodes: n[4-5] is among no node_types.NAME.nodes",
+        ),
+        (
+            "elastic: {driver: /bin/machines, nodes: 'n[3-4]'}",
+            "elastic.nodes: n4 is among no node_types.NAME.nodes",
+        ),
+    ],
+)
+def test_what_a_site_must_not_say(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text(f"node_types: {{a: {{nodes: 'n[1-3]'}}}}\n{text}\n")
+    with pytest.raises(InvalidInputError) as caught:
+        read_site(path)
+    assert words in caught.value.message
 
 
 # -- the command ----------------------------------------------------------------------------------
