@@ -15,7 +15,9 @@ def register(site_app: typer.Typer) -> None:
 
 
 def tiers(
-    site: Annotated[Path, typer.Argument(metavar="SITE", help="Site folder, or its site.yaml.")],
+    site: Annotated[
+        str, typer.Argument(metavar="SITE", help="Site folder, or the name of a shipped site.")
+    ],
     apply: Annotated[bool, typer.Option("--apply", help="Make the changes.")] = False,
     prune: Annotated[
         bool,
@@ -33,10 +35,11 @@ def tiers(
     from slurmkit.api.tiers import TiersReport, apply_tiers, compare_tiers
     from slurmkit.cli import output
     from slurmkit.errors import EXIT_FAILED
+    from slurmkit.site.folders import find_folder
     from slurmkit.site.lookup import find_site
     from slurmkit.site.tiers_wanted import wanted_state
 
-    found = find_site(str(site))
+    found = find_site(str(find_folder(site)))
 
     def show(change: "Change") -> None:
         if not as_json:

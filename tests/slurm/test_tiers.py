@@ -96,7 +96,7 @@ def run(dbd: Sandbox, *argv: str, user: str = "") -> "CompletedProcess[str]":
 
 def tiers(dbd: Sandbox, *words: str, code: int = 0) -> "CompletedProcess[str]":
     root = str(dbd.shared_dir / "root")
-    done = run(dbd, SLURMKIT, "site", "tiers", "site.yaml", "--root", root, *words)
+    done = run(dbd, SLURMKIT, "site", "tiers", ".", "--root", root, *words)
     assert done.returncode == code, done.stdout + done.stderr
     return done
 
@@ -112,6 +112,15 @@ def shown(dbd: Sandbox, *words: str) -> list[str]:
     done = run(dbd, "sacctmgr", "-nP", "show", *words)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
+
+
+def test_a_cluster_without_slurmdbd_is_told_so(cluster: Sandbox) -> None:
+    folder = cluster.shared_dir / "no-slurmdbd"
+    folder.mkdir()
+    (folder / "site.yaml").write_text("tiers: {one: {qos: one}}\n")
+    done = cluster.exec("login", [SLURMKIT, "site", "tiers", "."], cwd=folder, timeout=60)
+    assert done.returncode == 1
+    assert "this cluster may have no slurmdbd: see AccountingStorageType" in done.stderr
 
 
 def test_the_difference_is_shown_first(dbd: Sandbox) -> None:
@@ -231,7 +240,7 @@ def test_who_may_not_apply(dbd: Sandbox, applied: object) -> None:
     text = (dbd.shared_dir / "site.yaml").read_text()
     (dbd.shared_dir / "site.yaml").write_text(text.replace("fair_share: 10", "fair_share: 11"))
     try:
-        words = ("site", "tiers", "site.yaml", "--apply", "--root")
+        words = ("site", "tiers", ".", "--apply", "--root")
         unseen = run(dbd, SLURMKIT, *words, str(dbd.shared_dir / "root"), user="lp")
         assert unseen.returncode == 1, "something is changed that cannot be written down"
         place = dbd.shared_dir / "of-lp"
