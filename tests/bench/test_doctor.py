@@ -63,7 +63,7 @@ def test_a_thousand_hosts_are_compared_quickly(figure: Figure) -> None:
     report = make_report(links, reports, {})
     took_s = time.perf_counter() - started
     assert report.verdict == "fail"
-    figure("doctor: 29 links of 1000 hosts compared", f"{1000 * took_s:.0f} ms", "")
+    figure(f"doctor: {len(links)} links of 1000 hosts compared", f"{1000 * took_s:.0f} ms", "")
 
 
 @pytest.fixture

@@ -338,6 +338,14 @@ def test_an_allreduce_over_the_nodes(nodes: Any) -> None:
     assert next(iter(details)).startswith("3 ranks add up, by ")
 
 
+@pytest.mark.long
+def test_an_allreduce_that_does_not_end(nodes: Any) -> None:
+    site = nodes.cluster.shared_dir / "nowhere.yaml"
+    site.write_text("fabric: {preset: ethernet, socket_interface: roce0}\n")
+    found = wrong(nodes.examine("--site", str(site), "--only", "allreduce"))
+    assert "it did not end within 45 s" in found["allreduce"]
+
+
 def test_an_allreduce_where_rdma_does_not_work(nodes: Any) -> None:
     """The HCAs of these nodes are files, and the site's fabric forbids to fall back to TCP."""
     found = wrong(nodes.examine("--only", "allreduce"))
