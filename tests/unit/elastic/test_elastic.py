@@ -89,6 +89,29 @@ def test_drivers_are_found_by_path_or_name(tmp_path: Path) -> None:
         load_driver("cloud", {}, 1.0)
 
 
+def test_a_python_driver_is_found_by_its_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "machines_of_mine.py").write_text(
+        "class Driver:\n"
+        "    def __init__(self, env): self.env = env\n"
+        "    def list(self, hosts): return {host: self.env['STATE'] for host in hosts}\n"
+    )
+    package = tmp_path / "machines_of_mine-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: machines-of-mine\nVersion: 1.0\n"
+    )
+    (package / "entry_points.txt").write_text(
+        "[slurmkit.elastic]\nmine = machines_of_mine:Driver\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = load_driver("mine", {"STATE": "running"}, 1.0)
+    assert found.list(["n1"]) == {"n1": "running"}
+    with pytest.raises(UsageError, match="there is no driver 'other': mine"):
+        load_driver("other", {}, 1.0)
+
+
 # -- what is done around a call -------------------------------------------------------------------
 
 
