@@ -40,6 +40,7 @@ int main(int argc, char **argv)
     shmat(shmget(IPC_PRIVATE, 4096, 0600 | IPC_CREAT), 0, 0);
     if (fork() == 0) {
         setsid();
+        close(0), close(1), close(2);
         for (;;)
             sleep(1);
     }
