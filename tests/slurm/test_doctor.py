@@ -259,7 +259,14 @@ FAULTS: dict[str, tuple[Fault, str, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+#: Variants of others, left to the long suite.
+_VARIANTS = ("dscp-mapped-elsewhere", "kernel", "link-off", "mtu-of-the-way")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(name, marks=[pytest.mark.long] if name in _VARIANTS else []) for name in FAULTS],
+)
 def test_a_planted_fault_is_found(nodes: Any, fault: str) -> None:
     plant, link, words = FAULTS[fault]
     with plant(nodes):
