@@ -22,6 +22,8 @@ from slurmkit.checkpoint.store import CheckpointStore
 FEATURES, HIDDEN, BATCH = 16, 32, 256
 EXIT_STOPPED = 75  # saved, and stopped because the end of the job was announced
 AUTO_S = 30.0
+# What is to be learnt: the sine of a weighted sum of the features.
+TARGET = np.linspace(-1.0, 1.0, FEATURES)[:, None] / 2
 
 comm = MPI.COMM_WORLD
 
@@ -30,7 +32,7 @@ def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
     """Return this rank's share of a step's samples; they follow from the step's number."""
     numbers = np.random.default_rng(step)
     x = numbers.standard_normal((BATCH, FEATURES))
-    y = np.sin(x.sum(axis=1, keepdims=True))
+    y = np.sin(x @ TARGET)
     first, last = BATCH * comm.rank // comm.size, BATCH * (comm.rank + 1) // comm.size
     return x[first:last], y[first:last]
 
@@ -118,7 +120,7 @@ def main() -> int:
     """Train from wherever the last run got to."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--rate", type=float, default=0.02)
+    parser.add_argument("--rate", type=float, default=0.05)
     parser.add_argument("--pause", type=float, default=0.0, help="seconds of sleep in each step")
     args = parser.parse_args()
     # The end is told by a file, too; unhandled, the signal would end the program.
@@ -137,7 +139,7 @@ def main() -> int:
         step += 1
         loss = train_step(state, step, args.rate)
         time.sleep(args.pause)
-        if comm.rank == 0 and step % 50 == 0:
+        if comm.rank == 0 and (step == 1 or step % 50 == 0):
             print(f"step {step:4d}  loss {loss:.6f}", flush=True)
         due, stop = schedule.ask(step)
         if due or step == args.steps:
