@@ -1,4 +1,4 @@
-"""A site as one machine can have it: fewer and smaller nodes, private paths, else as it is. Pure."""
+"""A site as one machine can have it: fewer, smaller nodes, private paths, all else as it is."""
 
 from pathlib import Path
 
