@@ -17,7 +17,7 @@ from slurmkit.api.preparing import Prepared, load, prepare
 from slurmkit.api.run import Run
 from slurmkit.api.submitting import submit
 from slurmkit.bench.formulas import P2P
-from slurmkit.bench.order import Order, check_order
+from slurmkit.bench.order import Order, check_order, check_ranks
 from slurmkit.bench.osu import osu_arguments, osu_program
 from slurmkit.bench.sizes import parse_rated
 from slurmkit.bench.values import BenchResult, Rated
@@ -113,6 +113,8 @@ def bench_job(wanted: Measurement) -> BenchJob:
     base, base_dir = _base(wanted, f"bench-{wanted.order.operation}")
     via = _via(wanted.via, base.resources)
     order = check_order(_with_rated(wanted.order, find_site(wanted.site), via))
+    if not base.resources.gpus_per_node:  # else there is a rank per GPU
+        check_ranks(order.operation, _num_ranks(base.resources))
     spec = JobSpec(
         name=f"bench-{order.operation}",
         resources=base.resources,
@@ -145,7 +147,7 @@ def _launch(wanted: Measurement, order: Order, via: str, resources: Resources) -
         return Launch(kind="mpi", launcher=launcher, command=words)
     name = osu_program(order.operation)
     program = str(Path(wanted.osu_dir, name)) if wanted.osu_dir else name
-    num_ranks = resources.nodes * (resources.tasks_per_node or 1)
+    num_ranks = _num_ranks(resources)
     if order.operation == P2P and num_ranks != 2:
         raise UsageError(
             f"{name} needs exactly two ranks, not {num_ranks}",
@@ -153,6 +155,10 @@ def _launch(wanted: Measurement, order: Order, via: str, resources: Resources) -
         )
     words = [program, *osu_arguments(order, num_ranks, validates=_validates(program))]
     return Launch(kind="mpi", launcher=launcher, command=words)
+
+
+def _num_ranks(resources: Resources) -> int:
+    return resources.nodes * (resources.tasks_per_node or 1)
 
 
 def _via(via: str, resources: Resources) -> str:

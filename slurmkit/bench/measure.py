@@ -12,7 +12,7 @@ from slurmkit.bench.formulas import (
     bus_factor,
     rated_bytes_per_s,
 )
-from slurmkit.bench.order import Order
+from slurmkit.bench.order import Order, check_ranks
 from slurmkit.bench.outliers import find_slow
 from slurmkit.bench.pairs import matrix, ping_pong
 from slurmkit.bench.rated import rated_of
@@ -39,8 +39,10 @@ def measure(
         on_row: told of every size when it has been measured.
 
     Raises:
+        UsageError: there is nobody to send a message to.
         WrongResultError: a result is wrong; the message names host, rank and size.
     """
+    check_ranks(order.operation, transport.world_size)
     hosts: list[str] = transport.share(host)
     nodes = list(dict.fromkeys(hosts))
     rated = _rated(transport, order, len(nodes))

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from slurmkit.bench.formulas import OPERATIONS
+from slurmkit.bench.formulas import MATRIX, OPERATIONS, P2P
 from slurmkit.bench.sizes import parse_rated
 from slurmkit.errors import UsageError
 from slurmkit.record import Record
@@ -66,6 +66,19 @@ def check_order(order: Order) -> Order:
     if order.rated:
         parse_rated(order.rated)
     return order
+
+
+def check_ranks(operation: str, num_ranks: int) -> None:
+    """Refuse to send messages where there is nobody to send them to.
+
+    Raises:
+        UsageError: there is one rank, and the operation needs two.
+    """
+    if operation in (P2P, MATRIX) and num_ranks < 2:
+        raise UsageError(
+            f"{operation} needs two ranks or more",
+            hint="--nodes 2, --tasks-per-node 2, or --local 2",
+        )
 
 
 def read_order(argv: Sequence[str]) -> Order:

@@ -32,7 +32,8 @@ def ping_pong(transport: Transport, order: Order, size: int, hosts: Sequence[str
     """
     last = len(hosts) - 1
     peer = hosts.index(hosts[last]) if hosts[last] != hosts[0] else last
-    return _rally(transport, order, size, hosts, (0, peer))[0]
+    times: list[list[float]] = transport.share(_rally(transport, order, size, hosts, (0, peer)))
+    return times[0]
 
 
 def matrix(transport: Transport, order: Order, hosts: Sequence[str]) -> list[Pair]:
@@ -48,10 +49,12 @@ def matrix(transport: Transport, order: Order, hosts: Sequence[str]) -> list[Pai
         ranks = mine.ranks if mine else None
         small = _rally(transport, order, _SMALL_BYTES, hosts, ranks)
         large = _rally(transport, order, size, hosts, ranks)
+        # Medians only: of a thousand ranks all times would be more bytes than were measured.
+        mine_s = (median(small), median(large)) if small and large else (0.0, 0.0)
+        of_ranks: list[tuple[float, float]] = transport.share(mine_s)
         for match in matches:
-            first = match.ranks[0]
-            speed = size / median(large[first])
-            found.append(Pair(*match.names, match.rail, speed, median(small[first])))
+            latency_s, time_s = of_ranks[match.ranks[0]]
+            found.append(Pair(*match.names, match.rail, size / time_s, latency_s))
     return sorted(found, key=lambda pair: (pair.first, pair.second, pair.rail))
 
 
@@ -87,8 +90,8 @@ def _rally(
     size: int,
     hosts: Sequence[str],
     ranks: tuple[int, int] | None,
-) -> list[list[float]]:
-    """Return, of every rank, half of each of its round trips in seconds; all ranks take part.
+) -> list[float]:
+    """Return half of each of this rank's round trips in seconds; all ranks take part.
 
     A rank without a match (None, or two others) waits. The bytes are compared before and after,
     outside of the time.
@@ -106,7 +109,7 @@ def _rally(
         repetitions = num_repetitions(shared[ranks[0]], order.budget_s, order.repetitions)
         times = [player.round_trip() / 2 for _ in range(repetitions)]
         player.exchange()
-    return transport.share(times)
+    return times
 
 
 class _Player:

@@ -77,7 +77,9 @@ NoWait = Annotated[bool, typer.Option("--no-wait", help="Submit, and leave: see 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
-def _measuring(operation: str, sizes_default: str, summary: str) -> None:
+def _measuring(
+    operation: str, sizes_default: str, summary: str, seconds_default: float = 0.5
+) -> None:
     """Add the command of one operation; all have the same options."""
 
     def command(
@@ -95,7 +97,7 @@ def _measuring(operation: str, sizes_default: str, summary: str) -> None:
         osu_dir: OsuDir = None,
         repetitions: Repetitions = None,
         warm_up: WarmUp = 5,
-        seconds: Seconds = 0.5,
+        seconds: Seconds = seconds_default,
         rated: RatedSpeed = "",
         local: Local = None,
         hosts: Hosts = None,
@@ -180,6 +182,7 @@ _measuring(
 
     Example: slurmkit bench matrix --nodes 8 --tasks-per-node 8
     """,
+    0.1,  # a round of a hundred or more
 )
 
 

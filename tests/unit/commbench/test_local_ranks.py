@@ -90,6 +90,7 @@ def test_matrix_of_ranks(tmp_path: Path) -> None:
         (("allreduce", "--local", "2", "--sizes", "nine"), "'nine' is not a size"),
         (("allreduce", "--local", "2", "--rated", "400"), "'400' is not the speed of a link"),
         (("matrix", "--local", "2", "--via", "osu"), "no matrix"),
+        (("matrix", "--local", "1"), "needs two ranks or more"),
         (("p2p", "--local", "3", "--via", "osu"), "exactly two ranks"),
         (("p2p", "--via", "mpi", "--launcher", "ssh"), "--launcher ssh: no such way"),
         (("p2p", "--local", "2", "--warm-up", "0"), "at least one is needed"),
@@ -127,3 +128,15 @@ def test_the_rated_speed_of_the_site(tmp_path: Path) -> None:
     assert "--rated" not in _bench(tmp_path, "p2p", *words, "gloo").stdout, "TCP is no RDMA"
     given = _bench(tmp_path, "p2p", *words, "gloo", "--rated", "10Gb/s").stdout
     assert "--rated=10Gb/s" in given
+
+
+@pytest.mark.skipif(
+    shutil.which("osu_latency") is None or shutil.which("mpirun") is None,
+    reason="needs OSU's benchmarks on PATH, and Open MPI's mpirun",
+)
+@pytest.mark.parametrize("operation", ["allreduce", "allgather", "p2p"])
+def test_osu(tmp_path: Path, operation: str) -> None:
+    words = ("--local", "2", "--via", "osu", "--sizes", "8:64K", "--repetitions", "20", "--json")
+    result = json.loads(_bench(tmp_path, operation, *words).stdout)
+    assert [row["size_bytes"] for row in result["rows"]] == [8 * 2**i for i in range(14)]
+    assert result["library"].startswith("OSU micro-benchmarks v")

@@ -72,6 +72,12 @@ def test_rows(operation: str) -> None:
     assert result.rated is None, "one node has no link to compare with"
 
 
+@pytest.mark.parametrize("operation", ["p2p", "matrix"])
+def test_a_message_needs_somebody_else(operation: str) -> None:
+    with pytest.raises(UsageError, match="needs two ranks or more"):
+        measure(Alone(), Order(operation, (8,)), "node1", lambda _: None)
+
+
 def test_a_wrong_byte_ends_it_with_host_rank_and_size() -> None:
     def flip(got: bytearray) -> None:
         got[5] ^= 128
