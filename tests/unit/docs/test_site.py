@@ -40,6 +40,8 @@ def test_every_public_name_is_in_the_python_reference() -> None:
 def test_every_variable_of_slurmkit_is_in_the_reference() -> None:
     page = (ROOT / "docs/reference/environment.md").read_text(encoding="utf-8")
     sources = [*(ROOT / "slurmkit").rglob("*.py"), *(ROOT / "templates").rglob("*.j2")]
+    # The epilog's own are on its page.
+    sources += [*(ROOT / "plugins/prolog").iterdir(), *(ROOT / "plugins/health").iterdir()]
     used = {
         name
         for source in sources
