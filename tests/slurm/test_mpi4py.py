@@ -85,6 +85,6 @@ def test_all_of_it(desk: Any, suite: Path) -> None:
     Debian's Open MPI 4.1 has no one-sided communication between nodes without RDMA: its
     openmpi-mca-params.conf switches osc pt2pt and ucx off, and windows are MPI_ERR_WIN then.
     """
-    without = ("spawn", "dynproc", "test_win", "test_rma", "test_util_sync")
+    without = ("spawn", "dynproc", "test_win", "test_util_sync")
     options = [word for name in without for word in ("-e", name)]
     check(run(desk, suite, "all", *options, timeout_s=3500))
