@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["site_app"]
 
 Folder = Annotated[
-    Path, typer.Argument(metavar="SITE", help="Site folder: files/, install.yaml, site.yaml.")
+    Path, typer.Argument(metavar="SITE", help="Site folder, or the name of a shipped site.")
 ]
 Root = Annotated[Path, typer.Option("--root", help="Root of an image.")]
 Reconfigure = Annotated[
@@ -41,6 +41,7 @@ def diff(
     from slurmkit.site.deploy import Machine, read_folder
     from slurmkit.site.deploy.folder import secret_problems
 
+    site = _chosen(site)
     machine, folder = Machine(root), read_folder(site)
     planned = machine.changes(folder)
     conflicts = machine.conflicts(planned)
@@ -88,6 +89,7 @@ def install(
     from slurmkit.site.deploy import Machine, read_folder
     from slurmkit.site.deploy.folder import secret_problems
 
+    site = _chosen(site)
     machine, folder = Machine(root), read_folder(site)
     if reconfigure:
         from slurmkit.sitecheck import reconfigure as tell
@@ -191,6 +193,13 @@ def _modes(change: "Change") -> str:
         return ""
     old, new = change.old, change.new
     return f" {old.mode:04o} {old.uid}:{old.gid} -> {new.mode:04o} {new.uid}:{new.gid}"
+
+
+def _chosen(site: Path) -> Path:
+    """Return the folder that is meant: one on disk, or a shipped site by its name."""
+    from slurmkit.site.folders import find_folder
+
+    return site if site.exists() else find_folder(str(site))
 
 
 def _lines(machine: "Machine", folder: "SiteFolder", change: "Change") -> list[str]:
