@@ -264,7 +264,10 @@ def test_a_full_disk_does_not_end_the_run(start: Start, tmp_path: Path) -> None:
         (["--", "true"], "one run directory"),
         (["a", "b", "--", "true"], "one run directory"),
         (["a", "--"], "a command"),
-        (["a", "--labels", "odd", "--", "true"], "choose one of srun, torchrun, openmpi, hydra, none"),
+        (
+            ["a", "--labels", "odd", "--", "true"],
+            "choose one of srun, torchrun, openmpi, hydra, none",
+        ),
         (["a", "--what", "--", "true"], "no option --what"),
     ],
 )
