@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from slurmkit.hostlist import compress, expand
 from slurmkit.site.nodes import HostList
 from slurmkit.yamlfile.types import Env, Line, Positive, Section
 
@@ -74,6 +73,8 @@ def node_state(site: "Site", host: str) -> NodeState:
 
 @cache
 def _hosts(nodes: str) -> frozenset[str]:
+    from slurmkit.hostlist import expand  # noqa: PLC0415 (sites are read more often than generated)
+
     return frozenset(expand(nodes))  # asked for once per node
 
 
@@ -82,6 +83,8 @@ def slurm_conf_lines(site: "Site", release: "Release") -> list[str]:
     elastic = site.elastic
     if elastic is None:
         return []
+    from slurmkit.hostlist import compress, expand  # noqa: PLC0415 (as above)
+
     movable = expand(elastic.nodes)
     others = [
         host

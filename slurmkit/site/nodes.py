@@ -5,12 +5,13 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from slurmkit.errors import UsageError
-from slurmkit.hostlist import expand
 from slurmkit.yamlfile.shapes import Form
 from slurmkit.yamlfile.types import Duration, Line, Positive, Section, Size, Word
 
 
 def _hostlist(value: str) -> str:
+    from slurmkit.hostlist import expand  # noqa: PLC0415 (few sites name hosts)
+
     try:
         expand(value)
     except (UsageError, ValueError) as error:

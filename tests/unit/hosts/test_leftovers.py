@@ -28,10 +28,13 @@ segment = libc.shmget(0, 4096, 0o600 | 0o1000)
 libc.shmat(segment, None, 0)
 if how == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-if how == "daemon" and os.fork() == 0:
-    os.setsid()
-    if os.fork():
+if how == "daemon":
+    if (child := os.fork()) == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(60)
         os._exit(0)
+    os.waitpid(child, 0)  # so that there are two processes, not three
 print(segment, flush=True)
 time.sleep(60)
 """
