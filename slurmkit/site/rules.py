@@ -6,7 +6,6 @@ from slurmkit.errors import Problem
 from slurmkit.reserved import refused_option, why_reserved
 from slurmkit.site.health import broken_health
 from slurmkit.site.models import Site
-from slurmkit.site.switch_rules import broken_switches
 from slurmkit.site.tiers_rules import tier_rules
 from slurmkit.yamlfile.nodes import SourceMap, by_place
 
@@ -17,7 +16,7 @@ def broken_rules(site: Site, source: SourceMap) -> list[Problem]:
     """Return every problem of the whole, with its place."""
     rules = (
         *(tier_rules, _references, _defaults, _variables, _directives),
-        *(broken_health, broken_switches),
+        *(broken_health, _switches),
     )
     found = [
         Problem(message, key, source.locate(key), hint, code)
@@ -25,6 +24,13 @@ def broken_rules(site: Site, source: SourceMap) -> list[Problem]:
         for message, key, hint, code in rule(site)
     ]
     return sorted(found, key=by_place)
+
+
+def _switches(site: Site) -> Iterator[_Found]:
+    if site.switches is not None or site.elastic is not None:
+        from slurmkit.site.switch_rules import broken_switches  # noqa: PLC0415 (few sites have them)
+
+        yield from broken_switches(site)
 
 
 def _references(site: Site) -> Iterator[_Found]:
