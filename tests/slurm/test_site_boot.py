@@ -217,8 +217,8 @@ def test_a_training_runs_with_strict_affinity(dgx: Sandbox) -> None:
     assert "export SLURMKIT_AFFINITY=strict" in script
     logs = "".join(path.read_text() for path in (run / "logs").rglob("*") if path.is_file())
     assert "loss 5" in logs
-    ended = dgx.exec("login", ["sacct", "-nXP", "-o", "State,NNodes"], check=True).stdout
-    assert "COMPLETED|2" in ended.splitlines()
+    asked = ["sacct", "-nXP", "-o", "State,NNodes"]  # slurmdbd hears of it a moment later
+    _wait(lambda: "COMPLETED|2" in dgx.exec("login", asked, check=True).stdout.split(), 60)
 
 
 @pytest.mark.long
