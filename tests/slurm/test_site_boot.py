@@ -20,6 +20,8 @@ from slurmkit.site.generate.versions import LINES, state, table
 
 pytestmark = pytest.mark.slurm
 SLURMKIT = str(Path(sys.executable).with_name("slurmkit"))
+# The job's `python` is the one with torch, whatever the tests were started by.
+_ENV = {"USER": "root", "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin:/usr/sbin:/sbin"}
 SITES = Path(__file__).parents[2] / "site-configs"
 # What Slurm says of a configuration that it does not like.
 _COMPLAINTS = re.compile(
@@ -210,7 +212,7 @@ def _init(dgx: Sandbox, name: str, steps: int) -> tuple[Path, list[str]]:
 def test_a_training_runs_with_strict_affinity(dgx: Sandbox) -> None:
     """What the site promises: ranks bound beside their GPUs, or no job."""
     folder, command = _init(dgx, "training", steps=8)
-    done = dgx.exec("login", [*command, "--wait"], cwd=folder, env={"USER": "root"}, timeout=240)
+    done = dgx.exec("login", [*command, "--wait"], cwd=folder, env=_ENV, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     run = next((dgx.shared_dir / "runs/root/llama-finetune").iterdir())
     script = (run / "job.sbatch").read_text()
@@ -227,7 +229,7 @@ def test_a_training_gives_way_to_production_and_finishes(dgx: Sandbox) -> None:
     """Two minutes of it are the wait that 22.05 has for a requeued job."""
     folder, command = _init(dgx, "preempted", steps=40)
     command += ["--set", "resilience=true"]
-    sent = dgx.exec("login", command, cwd=folder, env={"USER": "root"}, check=True)
+    sent = dgx.exec("login", command, cwd=folder, env=_ENV, check=True)
     (job,) = json.loads(sent.stdout)
     run = Path(job["run_dir"])
     _wait(lambda: "step    5" in _text(run / "logs"), 120)
