@@ -168,6 +168,9 @@ class NodeControl:
                 raise output.error()
             return True  # it is forgotten already
         if "Reason=BeginTime" in said:
+            # Not in the second in which its last life ended: slurmd would take the new credential,
+            # whose time is in whole seconds, for the old one that was revoked, and fail the job.
+            time.sleep(1.0)
             self._runner.run(["scontrol", "update", f"JobId={job_id}", "StartTime=now"])
             return False
         if "JobState=PENDING" in said:

@@ -231,8 +231,12 @@ class Run:
         return host
 
     def hurry(self, job_id: str | None = None) -> None:
-        """Let a requeued job start at once; Slurm would have it wait for two minutes."""
-        self.lab.slurm("scontrol", "update", f"JobId={job_id or self.job_id}", "StartTime=now")
+        """Let a requeued job start soon; Slurm would have it wait for two minutes.
+
+        Not in the second in which its last life ended: slurmd takes the new credential, whose time
+        is in whole seconds, for the old one that was revoked, and the job fails with code 1.
+        """
+        self.lab.slurm("scontrol", "update", f"JobId={job_id or self.job_id}", "StartTime=now+2")
 
     # -- what must be true after any fault -----------------------------------------------------
 
