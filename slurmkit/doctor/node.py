@@ -15,9 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slurmkit.doctor.link import Answer, Fabric, Place, unpack
+from slurmkit.doctor.link import Answer, Fabric, Place, pack, unpack
 from slurmkit.doctor.registry import links_of
-from slurmkit.health.check import Node
 from slurmkit.health.run import run_checks
 from slurmkit.hostlist import expand
 from slurmkit.record import Record
@@ -102,7 +101,7 @@ def examine(request: Request, environ: Mapping[str, str]) -> HostReport:
     )
     links = links_of(request.only)
     checks = [link.check(place, request.within_s) for link in links]
-    found = run_checks(checks, Node(root=place.root), within_s=request.within_s)
+    found = run_checks(checks, place.node, within_s=request.within_s)
     answers = {
         link.id: unpack(verdict.verdict, verdict.detail)
         for link, verdict in zip(links, found, strict=True)
@@ -139,10 +138,7 @@ def _hosts_of_step(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def to_lines(report: HostReport) -> list[str]:
     """Return a report as lines that survive being mixed with those of other hosts."""
-    answers = {
-        link: {"verdict": a.verdict, "detail": a.detail, "facts": list(a.facts), "todo": a.todo}
-        for link, a in report.answers.items()
-    }
+    answers = {link: pack(answer) for link, answer in report.answers.items()}
     body = {"host": report.host, "hosts": list(report.hosts), "answers": answers}
     text = base64.b64encode(zlib.compress(json.dumps(body).encode())).decode()
     parts = [text[at : at + _CHUNK] for at in range(0, len(text), _CHUNK)]
@@ -183,15 +179,7 @@ def last_of(line: str) -> str:
 
 
 def _report(body: dict[str, Any], seconds: float) -> HostReport:
-    answers = {
-        str(link): Answer(
-            str(value["verdict"]),
-            str(value["detail"]),
-            tuple((str(name), str(fact)) for name, fact in value["facts"]),
-            str(value["todo"]),
-        )
-        for link, value in body["answers"].items()
-    }
+    answers = {str(link): unpack(*packed) for link, packed in body["answers"].items()}
     hosts = tuple(str(host) for host in body["hosts"])
     return HostReport(str(body["host"]), seconds, hosts, answers)
 

@@ -1,21 +1,19 @@
 """Are huge pages set up alike, and not wasted?"""
 
 from slurmkit.doctor.link import Answer, Link, Place, passed, skipped, warn
-from slurmkit.health.check import Node
 from slurmkit.health.checks.hugepages import CHECK
 from slurmkit.health.checks.memory import meminfo
 from slurmkit.health.verdict import SKIPPED, WARN
 
 
 def _look(place: Place) -> Answer:
-    node = Node(root=place.root)
-    verdict = CHECK.run(node)
+    verdict = CHECK.run(place.node)
     if verdict.verdict == SKIPPED:
         return skipped(verdict.detail)
     transparent = place.read("sys/kernel/mm/transparent_hugepage/enabled")
     chosen = transparent.partition("[")[2].partition("]")[0] or "unknown"
     facts = {
-        "huge pages": str(meminfo(node).get("HugePages_Total", 0)),
+        "huge pages": str(meminfo(place.node).get("HugePages_Total", 0)),
         "transparent huge pages": chosen,
     }
     if verdict.verdict == WARN:
