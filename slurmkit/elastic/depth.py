@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from slurmkit.record import Record
 from slurmkit.slurm.inventory import DeclaredNode
@@ -170,20 +171,26 @@ def _partition(
 def nodes_needed(jobs: Sequence[WaitingJob], gpus: int, cpus: int) -> int:
     """Return how many nodes jobs want at once; jobs that leave room on a node share it.
 
+    First fit, largest first; the parts of one job are on as many nodes as it asks for.
+
     Args:
         jobs: the jobs.
         gpus: GPUs of a node.
         cpus: CPUs of a node.
     """
+    room: list[float] = []
     whole = 0
-    shares: list[float] = []
-    for job in jobs:
-        share = _share(job, gpus, cpus)
+    shares = [(_share(job, gpus, cpus), job.num_nodes) for job in jobs]
+    for share, count in sorted(shares, reverse=True):
         if share >= 1:
-            whole += job.num_nodes
-        else:
-            shares += [share] * job.num_nodes
-    return whole + _bins(shares)
+            whole += count
+            continue
+        fits = (index for index, left in enumerate(room) if left >= share - 1e-9)
+        shared = list(islice(fits, count))
+        for index in shared:
+            room[index] -= share
+        room += [1.0 - share] * (count - len(shared))
+    return whole + len(room)
 
 
 def _share(job: WaitingJob, gpus: int, cpus: int) -> float:
@@ -196,18 +203,6 @@ def _share(job: WaitingJob, gpus: int, cpus: int) -> float:
     if cpus and job.num_cpus:
         parts.append(job.num_cpus / job.num_nodes / cpus)
     return min(1.0, max(parts))
-
-
-def _bins(shares: Sequence[float]) -> int:
-    """Return how many nodes hold these shares, first fit, largest first."""
-    room: list[float] = []
-    for share in sorted(shares, reverse=True):
-        index = next((i for i, left in enumerate(room) if left >= share - 1e-9), None)
-        if index is None:
-            room.append(1.0 - share)
-        else:
-            room[index] -= share
-    return len(room)
 
 
 def _together(found: Sequence[PartitionDepth], members: Mapping[str, list[DeclaredNode]]) -> int:

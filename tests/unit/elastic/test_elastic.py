@@ -316,6 +316,9 @@ def test_why_jobs_wait(reason: str, words: str) -> None:
         ([job(1, 1, 4), job(2, 1, 4), job(3, 1, 1)], 2),
         ([job(1, 2, 4), job(2, 2, 4)], 2),
         ([job(1, 1, 0)] * 8, 1),
+        # Nodes of one job are different ones, however little it takes of each.
+        ([job(1, 4, 1)], 4),
+        ([job(1, 4, 1), job(2, 1, 8), job(3, 2, 2)], 5),
     ],
 )
 def test_jobs_share_nodes_where_they_can(jobs: list[WaitingJob], nodes: int) -> None:
@@ -347,6 +350,11 @@ def test_a_job_that_is_larger_than_its_partition_is_named() -> None:
     assert found.partitions[0].impossible == ["7"]
     assert "1 can never start" in found.advice[0]
     assert "2 more would do" in found.advice[0]
+
+
+def test_a_small_share_of_more_nodes_than_are_in_service_is_counted_as_nodes() -> None:
+    found = look([job(1, 3, 1)], "IDLE", "DOWN", "DOWN")
+    assert (found.partitions[0].first, found.partitions[0].add) == (2, 2)
 
 
 def test_broken_nodes_come_before_new_ones() -> None:
