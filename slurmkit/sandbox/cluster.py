@@ -8,10 +8,8 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from slurmkit.sandbox import (
-    accounting,
     console,
     disks,
-    elastic,
     enter,
     faults,
     hardware,
@@ -25,15 +23,8 @@ from slurmkit.sandbox import (
     teardown,
 )
 from slurmkit.sandbox import sshd as secure_shell
-from slurmkit.sandbox.layout import (
-    CONTROLLER,
-    DATABASE,
-    LOGIN,
-    Layout,
-    Size,
-    check_name,
-    choose_subnet,
-)
+from slurmkit.sandbox.boot import boot, trial_of
+from slurmkit.sandbox.layout import LOGIN, Layout, Size, check_name, choose_subnet
 from slurmkit.sandbox.readiness import Progress
 from slurmkit.sandbox.record import SandboxError
 from slurmkit.sandbox.rootfs import HOST_RELEASE
@@ -41,16 +32,6 @@ from slurmkit.sandbox.surroundings import networks_in_use, shared_folders
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
-
-    from slurmkit.sandbox.site import Trial
-    from slurmkit.topology.model import Topology
-
-
-def _read_trial(site: str, nodes: int) -> "Trial":
-    # site.yaml and its templates take a quarter of a second to import: only where they are used.
-    from slurmkit.sandbox.site import read_trial  # noqa: PLC0415
-
-    return read_trial(site, nodes)
 
 
 @dataclass(frozen=True)
@@ -144,7 +125,7 @@ class Sandbox:
                 the message ends with what the daemons said.
         """
         check_name(name)
-        trial = _read_trial(site, nodes) if site else None
+        trial = trial_of(site, nodes)
         if trial is not None:
             nodes, memory_mib = len(trial.nodes), trial.memory_mib
             profile, scale = trial.profile, bool(trial.profile)
@@ -182,13 +163,8 @@ class Sandbox:
                 )
                 if sshd:
                     secure_shell.require(layout)
-                sandbox = cls(layout)
-                try:
-                    sandbox._boot(progress, node, trial)
-                except BaseException:
-                    teardown.remove(name)
-                    raise
-        return sandbox
+                boot(layout, node, trial, progress)
+        return cls(layout)
 
     @classmethod
     def open(cls, name: str = "default") -> "Sandbox":
@@ -413,34 +389,3 @@ class Sandbox:
             SandboxError: the nodes are not taken in time.
         """
         return preemption.preempt(self.layout, job, hold_s, timeout_s)
-
-    def _boot(
-        self, progress: Progress, node: "Topology | None", trial: "Trial | None" = None
-    ) -> None:
-        layout = self.layout
-        version = programs.slurm_version(layout.root_dir)
-        series = programs.parse_version(version)
-        files, changes = trial.files(layout, series) if trial else ({}, [])
-        machine.write_files(layout, series, node, files)
-        record.write_changes(layout, changes)
-        progress(
-            f"sandbox {self.name}: Slurm {version} on {layout.node_range}, network {layout.subnet}"
-        )
-        machine.start_room(layout)
-        if layout.accounting:
-            machine.start_hosts(layout, [DATABASE, LOGIN])
-            accounting.prepare(layout, machine.BOOT_TIMEOUT_S)
-            progress("accounting database up")
-        if layout.site:
-            # With a site's long timeouts a slurmd that starts too early tries again after a minute.
-            machine.start_hosts(layout, [CONTROLLER])
-            readiness.wait_listening(layout, CONTROLLER, machine.BOOT_TIMEOUT_S)
-            if layout.accounting:
-                accounting.apply_site(layout)
-                progress("tiers and accounts made")
-        if trial is not None and trial.is_elastic:
-            elastic.start_agent(layout)
-        running = machine.inits(layout)
-        machine.start_hosts(layout, [host for host in layout.hosts if host not in running])
-        readiness.wait_usable(layout, layout.nodes, machine.BOOT_TIMEOUT_S, progress)
-        record.write_record(layout, record.PHASE_UP)
