@@ -42,6 +42,7 @@ SHM_KINDS = re.compile(
 TMP_KINDS = re.compile(r"ompi\..+\.\d+|openmpi-sessions-.*|prte\..*|pymp-.*")
 # What mpirun starts on hosts; their environment is sshd's, their command line has our mark.
 _DAEMONS = frozenset({b"orted", b"prted", b"prterun", b"mpirun", b"hydra_pmi_proxy", b"mpiexec"})
+_JOB = "SLURM_JOB_ID="
 _IPC_RMID = 0  # linux/ipc.h
 _MAPPED = re.compile(rb"^\S+ \S+ \S+ \S+ (\d+) +(/\S.*)$", re.MULTILINE)
 _POLL_S = 0.02
@@ -50,35 +51,35 @@ _POLL_S = 0.02
 def sweep(
     marks: Iterable[str],
     *,
-    uid: int | None = None,
+    job_id: str = "",
     max_age_s: float | None = None,
     grace_s: float = 2.0,
-    also: str = "",
     folders: Iterable[str] | None = None,
 ) -> dict[str, list[str]]:
     """End the processes that carry a mark, then remove what nobody uses any more.
 
     Args:
         marks: texts such as ``SLURM_JOB_ID=7``; one that a process's environment holds is enough.
-        uid: whose; this process's own by default.
-        max_age_s: how long ago the job began, seconds: older SysV segments are not its own. None
-            leaves all SysV segments alone that were not attached to its processes.
+        job_id: of Slurm, which the same environment must hold besides; empty for none. A job hands
+            its marks on to jobs that it submits, and their own number tells these apart.
+        max_age_s: how long ago the job began, seconds: older SysV segments are not its own. None,
+            or another job of Slurm's, leaves all alone that were not attached to its processes.
         grace_s: seconds between TERM and KILL.
-        also: a text that the same environment must hold besides; empty for none. A job hands its
-            marks on to jobs that it submits, and their own number tells these apart.
         folders: where Open MPI keeps its sessions; None for /tmp, /var/tmp and $TMPDIR.
 
     Returns:
         Under ``ended`` the processes, under ``removed`` the files and segments, under ``left`` what
         could not be ended or removed, with the reason.
     """
-    uid = os.geteuid() if uid is None else uid
+    uid = os.geteuid()
     wanted = [os.fsencode(mark) for mark in marks]
+    also = os.fsencode(_JOB + job_id) if job_id else b""
+    if job_id and _other_jobs(job_id, uid):
+        max_age_s = None
     found = _Found(uid)
-    _end_all(found, lambda: _living(wanted, uid, os.fsencode(also)), grace_s)
-    if folders is None:
-        folders = ("/tmp", "/var/tmp", os.environ.get("TMPDIR") or "/tmp")
-    _remove_files(found, folders)
+    _end_all(found, lambda: marked(wanted, uid, also), grace_s)
+    usual = ("/tmp", "/var/tmp", os.environ.get("TMPDIR") or "/tmp")
+    _remove_files(found, usual if folders is None else folders)
     _remove_segments(found, max_age_s)
     return {"ended": list(found.ended.values()), "removed": found.removed, "left": found.left}
 
@@ -98,26 +99,23 @@ class _Found:
 # -- processes ---------------------------------------------------------------------------------
 
 
-def marked(marks: list[bytes], uid: int, also: bytes = b"") -> dict[int, bytes]:
+def marked(marks: list[bytes], uid: int, also: bytes = b"") -> dict[int, str]:
     """Return the processes of a user that carry a mark or descend from one that does, by number.
 
     This process and those that it descends from are never among them.
     """
     parents, names, found = {}, {}, set()
-    for pid in _pids():
+    for pid, entries in _of_user(uid, "environ"):
         try:
-            if os.stat(f"/proc/{pid}").st_uid != uid:
-                continue
             parent, state = _stat(pid)
-            if state in "ZX":
-                continue
-            command = _read(f"/proc/{pid}/cmdline")
-            environ = _read(f"/proc/{pid}/environ")
+            words = _words(pid, "cmdline")
         except OSError:
-            continue  # it has ended, or is none of ours
-        parents[pid], names[pid] = parent, command.split(b"\0")[0]
-        entries = environ.split(b"\0")
-        if (_has(marks, entries) and (not also or also in entries)) or _is_daemon(marks, command):
+            continue  # it has ended
+        if state in "ZX":
+            continue
+        parents[pid], names[pid] = parent, f"{pid} {os.path.basename(os.fsdecode(words[0]))}"
+        has_mark = not set(marks).isdisjoint(entries) and (not also or also in entries)
+        if has_mark or _is_daemon(marks, words):
             found.add(pid)
     ours = set(_ancestors(os.getpid()))
     found -= ours
@@ -128,35 +126,17 @@ def marked(marks: list[bytes], uid: int, also: bytes = b"") -> dict[int, bytes]:
     }
 
 
-def _has(marks: list[bytes], entries: list[bytes]) -> bool:
-    return any(mark in entries for mark in marks)
+def _is_daemon(marks: list[bytes], words: list[bytes]) -> bool:
+    values = {mark.partition(b"=")[2] for mark in marks if mark.startswith(b"SLURMKIT_")}
+    found = os.path.basename(words[0].strip(b'"')) in _DAEMONS
+    return found and any(word.strip(b'"') in values for word in words)
 
 
-def _is_daemon(marks: list[bytes], command: bytes) -> bool:
-    words = [word.strip(b'"') for word in command.split(b"\0")]
-    values = [mark.partition(b"=")[2] for mark in marks if mark.startswith(b"SLURMKIT_")]
-    return os.path.basename(words[0]) in _DAEMONS and any(value in words for value in values)
-
-
-def other_jobs(job_id: str, uid: int) -> set[str]:
+def _other_jobs(job_id: str, uid: int) -> set[str]:
     """Return the ids of other Slurm jobs that a user has processes of on this machine."""
-    found = set()
-    for pid in _pids():
-        try:
-            if os.stat(f"/proc/{pid}").st_uid != uid:
-                continue
-            entries = _read(f"/proc/{pid}/environ").split(b"\0")
-        except OSError:
-            continue
-        found |= {
-            os.fsdecode(entry[13:]) for entry in entries if entry.startswith(b"SLURM_JOB_ID=")
-        }
-    return found - {job_id}
-
-
-def _living(marks: list[bytes], uid: int, also: bytes) -> dict[int, str]:
-    names = {pid: os.fsdecode(name) for pid, name in marked(marks, uid, also).items()}
-    return {pid: f"{pid} {os.path.basename(name)}" for pid, name in names.items()}
+    environs = (map(os.fsdecode, entries) for _, entries in _of_user(uid, "environ"))
+    jobs = {text[len(_JOB) :] for texts in environs for text in texts if text.startswith(_JOB)}
+    return jobs - {job_id}
 
 
 def _end_all(found: _Found, living: Callable[[], dict[int, str]], grace_s: float) -> None:
@@ -171,8 +151,7 @@ def _end_all(found: _Found, living: Callable[[], dict[int, str]], grace_s: float
             if pid not in found.ended:
                 _note_held(pid, found)
                 _signal(pid, signal.SIGTERM)
-                # A stopped process takes TERM only once it goes on.
-                _signal(pid, signal.SIGCONT)
+                _signal(pid, signal.SIGCONT)  # a stopped process takes TERM only once it goes on
             elif waited_s > grace_s:
                 _signal(pid, signal.SIGKILL)
             found.ended[pid] = name
@@ -185,11 +164,12 @@ def _signal(pid: int, number: int) -> None:
 
 
 def _note_held(pid: int, found: _Found) -> None:
-    for inode, path in _mapped(pid):
-        if path.startswith("/SYSV"):
-            found.segments.add(inode)  # of a SysV segment the inode is its id (ipc/shm.c)
-        elif path.startswith("/dev/shm/"):
-            found.files.add(path)
+    with contextlib.suppress(OSError):
+        for inode, path in _mapped(pid):
+            if path.startswith("/SYSV"):
+                found.segments.add(inode)  # of a SysV segment the inode is its id (ipc/shm.c)
+            elif path.startswith("/dev/shm/"):
+                found.files.add(path)
 
 
 # -- files -------------------------------------------------------------------------------------
@@ -251,11 +231,10 @@ def _holds_dead_sockets(folder: str) -> bool:
 
     A process that closes its socket removes it: one that is there and not bound has lost its owner.
     """
-    try:
+    with contextlib.suppress(OSError):
         modes = [os.lstat(os.path.join(folder, name)).st_mode for name in os.listdir(folder)]
-    except OSError:
-        return False
-    return bool(modes) and all(map(stat.S_ISSOCK, modes))
+        return bool(modes) and all(map(stat.S_ISSOCK, modes))
+    return False
 
 
 def _parts(path: str) -> Iterator[str]:
@@ -280,13 +259,7 @@ def _is_session(path: str) -> bool:
 def _families(uid: int) -> set[str]:
     """Return the families of jobs (Open MPI 4) whose daemons live: jobid >> 16 names a folder."""
     found = set()
-    for pid in _pids():
-        try:
-            if os.stat(f"/proc/{pid}").st_uid != uid:
-                continue
-            words = _read(f"/proc/{pid}/cmdline").split(b"\0")
-        except OSError:
-            continue
+    for _, words in _of_user(uid, "cmdline"):
         for word, value in zip(words, words[1:]):
             number = value.strip(b'"')
             if word == b"ess_base_jobid" and number.isdigit():
@@ -297,11 +270,9 @@ def _families(uid: int) -> set[str]:
 def _maker_lives(path: str, families: set[str]) -> bool:
     """Whether the process, or the job of Open MPI, that a name tells of is still there."""
     name = os.path.basename(path)
-    if name in families:
-        return True
     match = re.match(r"pid\.(\d+)$|torch_(\d+)_|__KMP_REGISTERED_LIB_(\d+)_", name)
     number = next((group for group in match.groups() if group), "") if match else ""
-    return bool(number) and _lives(int(number))
+    return name in families or (bool(number) and _lives(int(number)))
 
 
 def _remove(path: str, found: _Found) -> None:
@@ -361,6 +332,18 @@ def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
+def _of_user(uid: int, name: str) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield a user's processes, each with the words of its file of that name."""
+    for pid in _pids():
+        with contextlib.suppress(OSError):  # it has ended, or is closed to us
+            if os.stat(f"/proc/{pid}").st_uid == uid:
+                yield pid, _words(pid, name)
+
+
+def _words(pid: int, name: str) -> list[bytes]:
+    return _read(f"/proc/{pid}/{name}").split(b"\0")
+
+
 def _read(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read()
@@ -381,20 +364,15 @@ def _lives(pid: int) -> bool:
 
 def _mapped(pid: int) -> list[tuple[int, str]]:
     """Return inode and path of each file that a process has mapped."""
-    try:
-        text = _read(f"/proc/{pid}/maps")
-    except OSError:
-        return []
+    text = _read(f"/proc/{pid}/maps")
     return [(int(inode), os.fsdecode(path)) for inode, path in _MAPPED.findall(text)]
 
 
 def _ancestors(pid: int) -> Iterator[int]:
-    while pid > 1:
-        yield pid
-        try:
+    with contextlib.suppress(OSError):
+        while pid > 1:
+            yield pid
             pid, _ = _stat(pid)
-        except OSError:
-            return
 
 
 def _chain(pid: int, parents: dict[int, int]) -> Iterator[int]:
@@ -408,16 +386,11 @@ def _chain(pid: int, parents: dict[int, int]) -> Iterator[int]:
 def main(arguments: list[str]) -> int:
     """Sweep this machine and print one line of JSON; 1 when something is left."""
     parser = argparse.ArgumentParser(prog="leftovers")
-    parser.add_argument("--mark", action="append", required=True)
-    parser.add_argument("--also", default="")
-    parser.add_argument("--job-id", default="", help="of Slurm: spare segments of others")
+    parser.add_argument("--mark", dest="marks", action="append", required=True)
+    parser.add_argument("--job-id", default="")
     parser.add_argument("--max-age-s", type=float)
     parser.add_argument("--grace-s", type=float, default=2.0)
-    options = parser.parse_args(arguments)
-    age_s = options.max_age_s
-    if options.job_id and other_jobs(options.job_id, os.geteuid()):
-        age_s = None
-    found = sweep(options.mark, also=options.also, max_age_s=age_s, grace_s=options.grace_s)
+    found = sweep(**vars(parser.parse_args(arguments)))
     print(json.dumps(found))
     return 1 if found["left"] else 0
 

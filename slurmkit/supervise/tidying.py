@@ -30,11 +30,10 @@ def tidy_node(job_id: str, incarnation: str, age_s: float) -> str:
     from slurmkit.launch import leftovers  # noqa: PLC0415 (once, when all is over)
 
     try:
-        alone = not leftovers.other_jobs(job_id, os.geteuid())
         found = leftovers.sweep(
             [f"SLURMKIT_INCARNATION={incarnation}"],
-            also=f"SLURM_JOB_ID={job_id}",
-            max_age_s=age_s if alone else None,
+            job_id=job_id,
+            max_age_s=age_s,
             grace_s=_GRACE_S,
         )
     except OSError as error:  # a /proc that is closed to us must not change how the job ends
@@ -63,7 +62,7 @@ def tidy_others(job_id: str, incarnation: str, nodes: Sequence[str], age_s: floa
     from slurmkit.supervise.agent_step import step_environment, step_options  # noqa: PLC0415
 
     program = [sys.executable, "-I", "-S", str(Path(leftovers.__file__)), "--job-id", job_id]
-    program += ["--mark", f"SLURMKIT_INCARNATION={incarnation}", "--also", f"SLURM_JOB_ID={job_id}"]
+    program += ["--mark", f"SLURMKIT_INCARNATION={incarnation}"]
     program += ["--max-age-s", f"{age_s:.1f}", "--grace-s", str(_GRACE_S)]
     command = ["srun", *step_options(nodes), "--job-name=slurmkit-tidy", *program]
     try:
