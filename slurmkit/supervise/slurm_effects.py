@@ -18,11 +18,15 @@ from slurmkit.supervise.context import JobContext
 
 if TYPE_CHECKING:  # few jobs need them
     from slurmkit.slurm.control import JobControl
+    from slurmkit.supervise.watching import Watching
 
 #: Set to 1 by sites whose operators run jobs, or let them drain nodes.
 DRAIN_VARIABLE = "SLURMKIT_DRAIN"
 _RETRY_S = 1.0
 _SCANCEL_S = 3.0
+_CUT_OFF_S = 6.0
+# Nodes that only we could not hear are heard again this soon after Slurm answers.
+_BACK_S = 10.0
 _T = TypeVar("_T")
 
 
@@ -62,6 +66,25 @@ class SlurmEffects:
     async def answers(self) -> bool:
         """Whether a controller answers."""
         return not self._job.key or await asyncio.to_thread(_answers)
+
+    async def back(self, watching: "Watching | None") -> None:
+        """Wait for a controller: it may be restarted, or this node may be cut off.
+
+        What is decided meanwhile could not be done. When no other node of the job is heard either,
+        it is this node: the agents of the others may then act for the job.
+        """
+        self._warn("Slurm does not answer: waiting for it")
+        clock = asyncio.get_running_loop().time
+        since = clock()
+        while not await self.answers():
+            if watching and clock() - since > _CUT_OFF_S:
+                watching.abdicate(watching.cut_off(self._job.host))
+            await asyncio.sleep(_RETRY_S)
+        if watching:
+            watching.abdicate(False)
+            deadline = clock() + _BACK_S
+            while watching.cut_off(self._job.host) and clock() < deadline:
+                await asyncio.sleep(_RETRY_S / 10)
 
     async def drain(self, host: str, why: str) -> None:
         """Ask for a node to be drained, where the site lets jobs do so (SLURMKIT_DRAIN=1)."""

@@ -13,16 +13,16 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from slurmkit.errors import SlurmkitError
-from slurmkit.hostlist import HostlistError, expand
 from slurmkit.rundir.layout import ElementDir
 from slurmkit.rundir.ledger import StaleWriterError
 from slurmkit.rundir.secretfile import read_secrets
-from slurmkit.supervise.aftermath import KILL_AFTER_S, Aftermath
+from slurmkit.supervise.aftermath import Aftermath
 from slurmkit.supervise.attempt import Attempt
 from slurmkit.supervise.boot import Life
 from slurmkit.supervise.chronicle import note_decision, note_start
 from slurmkit.supervise.clockwork import Times, ask_times
-from slurmkit.supervise.closing import call_hooks, remove_secrets
+from slurmkit.supervise.closing import Closing
+from slurmkit.supervise.context import step_hosts
 from slurmkit.supervise.exit_hooks import hooks_of_job
 from slurmkit.supervise.journal import Journal
 from slurmkit.supervise.launching import CHECKPOINT_VARIABLE, LaunchPad, step_name
@@ -55,7 +55,6 @@ from slurmkit.supervise.record import Recorder
 from slurmkit.supervise.restart import write_warning
 from slurmkit.supervise.saying import say
 from slurmkit.supervise.slurm_effects import SlurmEffects
-from slurmkit.supervise.tidying import leave_nothing
 
 if TYPE_CHECKING:
     from slurmkit.supervise.watching import Watching
@@ -68,10 +67,6 @@ _PREPARE_AGAIN_S = 2.0
 # How long before Slurm's end of the job a step that still runs is given up.
 _TIME_UP_S = 3.0
 _TASKS_GONE_S = 5.0
-_RETRY_S = 1.0
-_CUT_OFF_S = 6.0
-# Nodes that only we could not hear are heard again this soon after Slurm answers.
-_BACK_S = 10.0
 _STACKS_S = 10.0
 
 
@@ -107,10 +102,11 @@ class Supervisor:
         self._times = Times()
         self._asking: asyncio.Task[Times] | None = None
         self._terminated: signal.Signals | None = None
-        self._hooks = hooks_of_job()
+        hooks = hooks_of_job()
         self._secrets = read_secrets(run.path) or {}
         self._slurm = SlurmEffects(job, say)
-        self._pad = LaunchPad(life, self._journal.incarnation, self._hooks, say)
+        self._pad = LaunchPad(life, self._journal.incarnation, hooks, say)
+        self._closing = Closing(run, job, self._journal, hooks)
         supervised = bool(state.rules.remedies)
         self._aftermath = Aftermath(
             job, self._journal, supervised, self._pad.checkpoints, self._post
@@ -186,7 +182,7 @@ class Supervisor:
         note_start(self._journal, self._number, self._life, self._state)
         if job.key and (self._state.rules.remedies or CHECKPOINT_VARIABLE in os.environ):
             self._asking = asyncio.ensure_future(asyncio.to_thread(ask_times, job))
-        self._post(Booted(_names(job.nodes) or (job.host,)))
+        self._post(Booted(tuple(step_hosts((), job)) or (job.host,)))
 
     def _listen(self) -> None:
         """Take over the signals; before the launch, so that none finds the default."""
@@ -196,15 +192,15 @@ class Supervisor:
             self._loop.add_signal_handler(number, self._on_term, number)
 
     def _on_warning(self, number: signal.Signals) -> None:
-        name = number.name
         ours = os.environ.get("SLURMKIT_WARNING_SIGNAL", "").removeprefix("SIG")
-        if self._state.rules.remedies and ours and name == f"SIG{ours}":
-            self._aftermath.warned_by = name
+        warning = number.name == f"SIG{ours}"
+        if warning and self._state.rules.remedies:
+            self._aftermath.warned_by = number.name
             self._spawn(self._warn_soon())
-        else:
-            if ours and name == f"SIG{ours}":
-                self._spawn(self._write_warning("the time limit", self._times.end_time))
-            self._relay(number)
+            return
+        if warning:
+            self._spawn(self._write_warning("the time limit", self._times.end_time))
+        self._relay(number)
 
     async def _write_warning(self, why: str, deadline: float | None) -> None:
         """Tell programs that look for a file."""
@@ -212,8 +208,7 @@ class Supervisor:
         await asyncio.to_thread(write_warning, folder, why, deadline)
 
     async def _warn_soon(self) -> None:
-        times = await self._known_times()
-        self._post(Warned("the time limit", times.end_time))
+        self._post(Warned("the time limit", (await self._known_times()).end_time))
 
     def _on_term(self, number: signal.Signals) -> None:
         self._terminated = number
@@ -337,22 +332,7 @@ class Supervisor:
             await self._watching.tasks_gone(_TASKS_GONE_S)
 
     async def _slurm_is_back(self) -> None:
-        """Wait for a controller: it may be restarted, or this node may be cut off.
-
-        What is decided meanwhile could not be done. When no other node of the job is heard either,
-        it is this node: the agents of the others may then act for the job.
-        """
-        say("Slurm does not answer: waiting for it")
-        since = self._loop.time()
-        while not await self._slurm.answers():
-            if self._watching and self._loop.time() - since > _CUT_OFF_S:
-                self._watching.abdicate(self._watching.cut_off(self._job.host))
-            await asyncio.sleep(_RETRY_S)
-        if self._watching:
-            self._watching.abdicate(False)
-            deadline = self._loop.time() + _BACK_S
-            while self._watching.cut_off(self._job.host) and self._loop.time() < deadline:
-                await asyncio.sleep(_RETRY_S / 10)
+        await self._slurm.back(self._watching)
         self._attempt_last()
 
     def _attempt_last(self) -> None:
@@ -403,7 +383,7 @@ class Supervisor:
     async def _requeue(self, _action: Requeue) -> None:
         self._note("requeued")
         if self._attempt is not None:
-            await self._call_hooks(self._attempt, EXIT_AGAIN)
+            await self._closing.call_hooks(self._attempt, EXIT_AGAIN)
         await self._journal.flush()  # Slurm kills us in less than a second
         try:
             await self._slurm.requeue()
@@ -413,44 +393,8 @@ class Supervisor:
         await asyncio.sleep(_REQUEUE_S)
         self._exit_code = EXIT_AGAIN
 
-    async def _call_hooks(self, attempt: Attempt, code: int) -> None:
-        await asyncio.to_thread(call_hooks, attempt, self._job, code, self._hooks, say)
-
     async def _finish(self, action: Finish) -> None:
-        """What must not be lost comes first: Slurm may be about to kill us."""
-        attempt = self._attempt
-        if action.completed:
-            self._note("run_completed")
-        over = not (action.again or self._journal.stale)
-        if over and await asyncio.to_thread(remove_secrets, self._run_dir, self._job, say):
-            self._note("secrets_removed")
-        await self._journal.flush()
-        if attempt is not None:
-            await self._outlived(attempt)
-            await asyncio.to_thread(self._leave_nothing, attempt)
-            if not self._journal.stale:
-                await self._call_hooks(attempt, action.code)
+        # Slurm starts no step any more in a job that it ends; where agents are, they tidy.
+        by_step = not (self._watching or self._terminated)
+        await self._closing.finish(action, self._attempt, self._number, by_step=by_step)
         self._exit_code = action.code
-
-    def _leave_nothing(self, attempt: Attempt) -> None:
-        """Remove what the ranks have left: on other nodes, too, where no agents do that."""
-        # Slurm starts no step any more in a job that it ends; ranks that ended well left nothing.
-        by_step = attempt.code != 0 and not (self._watching or self._terminated)
-        nodes = attempt.plan.nodes if by_step else ()
-        if done := leave_nothing(self._job, self._journal.incarnation, nodes):
-            say(f"left by the ranks on {self._job.host}: {done}")
-
-    async def _outlived(self, attempt: Attempt) -> None:
-        """Return when the launcher has ended, which it may not have if Slurm ends the job."""
-        deadline = self._loop.time() + KILL_AFTER_S
-        while attempt.alive() and self._loop.time() < deadline:
-            await asyncio.sleep(0.05)
-        if attempt.alive():
-            attempt.kill()
-
-
-def _names(hostlist: str) -> tuple[str, ...]:
-    try:
-        return tuple(expand(hostlist))
-    except HostlistError:
-        return ()
