@@ -49,7 +49,7 @@ def _topology(root: Path | None, profile: str | None, file: Path | None) -> "Top
             raise UsageError(f"{root} holds no sys folder", hint="Give the folder above sys.")
         return discover(str(root))
     found = discover()
-    if not any(gpu.pci_id.startswith("10de") for gpu in found.gpus):
+    if not any(gpu.is_nvidia for gpu in found.gpus):
         return found
     from slurmkit.topology.nvml import add_nvml
 

@@ -95,6 +95,11 @@ class Gpu(Record):
     mig: tuple[MigDevice, ...] = ()
     nvlink_peers: tuple[NvLinkPeer, ...] = ()
 
+    @property
+    def is_nvidia(self) -> bool:
+        """Whether its vendor is NVIDIA, as its PCI id says."""
+        return self.pci_id.startswith("10de:")
+
 
 class Port(Record):
     """A port of an HCA.

@@ -1,9 +1,7 @@
 """Do the clocks agree?"""
 
 from slurmkit.doctor.link import Answer, Link, Place, fail, passed, skipped, warn
-
-WARN_S = 1.0
-FAIL_S = 60.0
+from slurmkit.health.checks.clock_skew import FAIL_S, WARN_S
 
 
 def judge(skew_s: float, uncertain_s: float) -> Answer:

@@ -57,7 +57,7 @@ def _look(place: Place) -> Answer:
     facts = {"CUDA of the driver": driver or "none", "CUDA toolkit": toolkit or "none"}
     facts["NCCL of the system"] = nccl or "none"
     detail = f"driver {driver or 'none'}, toolkit {toolkit or 'none'}, NCCL {nccl or 'none'}"
-    if not any(gpu.pci_id.startswith("10de") for gpu in discover(str(place.root)).gpus):
+    if not any(gpu.is_nvidia for gpu in discover(str(place.root)).gpus):
         return skipped(f"the node has no NVIDIA GPU ({detail})", facts)
     if not driver:
         return warn(f"{detail}: libcuda.so.1 cannot be loaded", facts)

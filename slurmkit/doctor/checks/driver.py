@@ -18,7 +18,7 @@ def _look(place: Place) -> Answer:
     text = place.read("proc/driver/nvidia/version")
     version = version_of(text) or place.read("sys/module/nvidia/version")
     gpus = discover(str(place.root)).gpus
-    nvidia = [gpu for gpu in gpus if gpu.pci_id.startswith("10de")]
+    nvidia = [gpu for gpu in gpus if gpu.is_nvidia]
     facts = {"NVIDIA driver": version or "none", "GPUs": str(len(gpus))}
     if not gpus:
         return skipped("the node has no GPU", facts)

@@ -21,7 +21,7 @@ def has_dma_buf(kernel: str, driver: str) -> bool:
 
 
 def _look(place: Place) -> Answer:
-    gpus = [gpu for gpu in discover(str(place.root)).gpus if gpu.pci_id.startswith("10de")]
+    gpus = [gpu for gpu in discover(str(place.root)).gpus if gpu.is_nvidia]
     if not gpus or not compute_nics(place):
         return skipped("the node has no NVIDIA GPU with a compute HCA")
     modules = {line.split()[0] for line in place.read("proc/modules").splitlines() if line}

@@ -1,23 +1,14 @@
 """Which MPI is on PATH, and is it the same everywhere?"""
 
-import re
-
 from slurmkit.doctor.link import Answer, Link, Place, passed, skipped, warn
 from slurmkit.doctor.programs import find, run
-
-_KINDS = (
-    ("Open MPI", re.compile(r"\(Open MPI\) (\S+)")),
-    ("Intel MPI", re.compile(r"Intel\(R\) MPI Library.*?Version (\S+)", re.DOTALL)),
-    ("MPICH", re.compile(r"HYDRA build details:.*?Version:\s+(\S+)", re.DOTALL)),
-)
+from slurmkit.mpi.found import parse
 
 
 def kind_of(text: str) -> str:
     """Return name and release from what ``mpirun --version`` prints; empty when it is none."""
-    for name, pattern in _KINDS:
-        if found := pattern.search(text):
-            return f"{name} {found[1]}"
-    return ""
+    found = parse(text)
+    return str(found) if found else ""
 
 
 def _look(_place: Place) -> Answer:

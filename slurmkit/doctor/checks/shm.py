@@ -3,18 +3,17 @@
 import os
 
 from slurmkit.doctor.link import Answer, Link, Place, fail, passed, warn
+from slurmkit.health.checks.shared_memory import FAIL_BYTES, WARN_BYTES
 from slurmkit.health.verdict import WARN
-
-_MIN_BYTES, _GOOD_BYTES = 64 << 20, 1 << 30
 
 
 def judge(size_bytes: int, free_bytes: int) -> Answer:
     """Return the answer for a /dev/shm of a size, of which so much is free."""
     facts = {"size": f"{size_bytes / 2**30:.1f} GiB"}
     detail = f"{size_bytes / 2**30:.1f} GiB, {free_bytes / 2**30:.1f} GiB free"
-    if size_bytes <= _MIN_BYTES or free_bytes < _MIN_BYTES:
+    if size_bytes <= FAIL_BYTES or free_bytes < FAIL_BYTES:
         return fail(detail, facts)
-    if size_bytes < _GOOD_BYTES or free_bytes < size_bytes // 4:
+    if size_bytes < WARN_BYTES or free_bytes < size_bytes // 4:
         return warn(detail, facts)
     return passed(detail, facts)
 
