@@ -31,7 +31,7 @@ class Room:
         users: users that must exist.
         folders: folders that daemons write to, and whose they are.
         slurm_conf: path of slurm.conf.
-        ports: where slurmctld listens.
+        port: where slurmctld listens.
         socket: of munged.
         wait_s: most seconds until it listens.
     """

@@ -1,12 +1,11 @@
 """What is checked: the files of a site as values, read from a site folder or a folder of .conf."""
 
-import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from slurmkit.errors import InvalidInputError, Problem, SlurmkitError, UsageError
+from slurmkit.errors import InvalidInputError, Problem, UsageError
 from slurmkit.site.deploy.folder import FILES, RULES, Permission, Rules, read_rules
 from slurmkit.site.lookup import FILE_NAME, SYSTEM_PATH, read_site
 from slurmkit.site.models import Site
@@ -161,19 +160,3 @@ def _read_site_folder(folder: Path) -> Candidate:
         site_source=site_source,
         rules_source=rules_source,
     )
-
-
-def write_files(candidate: Candidate, top: Path) -> None:
-    """Write a candidate's files below a folder, for a daemon that is to read them.
-
-    Raises:
-        SlurmkitError: one cannot be written.
-    """
-    for path, file in candidate.files.items():
-        place = top / path.lstrip("/")
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(file.content)
-            os.chmod(place, file.mode)  # noqa: PTH101 - beside write_bytes, one spelling is enough
-        except OSError as error:
-            raise SlurmkitError(f"{place}: {error.strerror}") from error

@@ -10,6 +10,7 @@ from slurmkit.sitecheck.registry import Problems
 from slurmkit.sitecheck.rules.gres import claims
 from slurmkit.sitecheck.syntax import Pair
 from slurmkit.sitecheck.without_accounts import CHANGED
+from slurmkit.slurm import normalise
 from slurmkit.units import parse_duration_s
 
 fault = partial(registry.fault, group="Seen by slurmctld")
@@ -100,12 +101,10 @@ def _is_time(text: str) -> bool:
 
 def _records(text: str, name: str) -> dict[str, dict[str, str]]:
     """Return what scontrol printed, one line per record, by the record's name."""
-    found = {}
-    for line in text.splitlines():
-        values = dict(word.partition("=")[::2] for word in line.split() if "=" in word)
-        if name in values:
-            found[values[name]] = {key.lower(): value for key, value in values.items()}
-    return found
+    return {
+        values[name]: {key.lower(): value for key, value in values.items()}
+        for values in normalise.records(text, name)
+    }
 
 
 _NODE = (("RealMemory", "realmemory"), ("Weight", "weight"), ("ThreadsPerCore", "threadspercore"))

@@ -7,7 +7,7 @@ from slurmkit.site.generate.release import Release
 from slurmkit.sitecheck import rules
 from slurmkit.sitecheck.candidate import Candidate
 from slurmkit.sitecheck.config import read_cluster
-from slurmkit.sitecheck.registry import FAULTS, RULES, fault
+from slurmkit.sitecheck.registry import FAULTS, RULES, by_place, fault
 
 NO_SLURM_CONF = fault(
     "no-slurm-conf",
@@ -37,9 +37,4 @@ def lint_candidate(candidate: Candidate, release: Release) -> list[Problem]:
         return [*found, NO_SLURM_CONF(f"{candidate.name} has no slurm.conf", None)]
     for rule in RULES:
         found += rule(cluster)
-    return sorted(dict.fromkeys(found), key=_order)
-
-
-def _order(problem: Problem) -> tuple[str, int, int, str]:
-    where = problem.where
-    return (where.file, where.line, where.column, problem.code) if where else ("", 0, 0, "")
+    return sorted(dict.fromkeys(found), key=by_place)

@@ -61,6 +61,12 @@ def fault(code: str, what: str, fix: str, *, warning: bool = False, group: str =
     return FAULTS[code]
 
 
+def by_place(problem: Problem) -> tuple[str, int, int, str]:
+    """Return what problems are sorted by: file, line, column; those without a place first."""
+    where = problem.where
+    return (where.file, where.line, where.column, problem.code) if where else ("", 0, 0, "")
+
+
 def rule(function: Rule) -> Rule:
     """Register a rule: a function from a cluster to problems."""
     RULES.append(function)

@@ -10,6 +10,7 @@ from slurmkit.sitecheck import boot, compare, complaints, scripts
 from slurmkit.sitecheck.candidate import Candidate, read_candidate
 from slurmkit.sitecheck.config import Cluster, read_cluster
 from slurmkit.sitecheck.lint import lint_candidate
+from slurmkit.sitecheck.registry import by_place
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def check_site(folder: Path, version: str = "", *, start: bool = True) -> Report
         booted = _boot(cluster, engines, found, notes)
     if cluster is not None and booted is not None:
         found = _joined(found, _seen(cluster, booted))
-    ordered = sorted(found, key=_place)
+    ordered = sorted(found, key=by_place)
     return Report(
         candidate.name,
         str(release),
@@ -142,8 +143,3 @@ def _joined(read: list[Problem], seen: list[Problem]) -> list[Problem]:
         if not known and not unplaced:
             kept.append(problem)
     return [*read, *kept]
-
-
-def _place(problem: Problem) -> tuple[str, int, int, str]:
-    where = problem.where
-    return (where.file, where.line, where.column, problem.code) if where else ("", 0, 0, "")

@@ -243,7 +243,7 @@ def _shape(line: Entity, node: str, found: list[Device]) -> Problems:
                 continue
             numbers = spans(cores.value)
             last = (line.cores if key == "Cores" else line.cores_product) - 1
-            if numbers is None or (numbers and max(numbers) > last):
+            if numbers is None or max(numbers) > last:
                 message = f"{key}={cores.value}, and the last of {node} is {last}"
                 yield CORES(message, cores.value_where, key=key)
         links = device.line.values.get("links")

@@ -2,12 +2,14 @@
 
 from functools import partial
 
+from slurmkit.errors import UsageError
 from slurmkit.hostlist import HostlistError, expand
 from slurmkit.sitecheck import registry
 from slurmkit.sitecheck.choices import NODE_STATES
-from slurmkit.sitecheck.config import Cluster, Entity, split_hosts
+from slurmkit.sitecheck.config import Cluster, Entity, hosts, split_hosts
 from slurmkit.sitecheck.registry import Problems, rule
 from slurmkit.sitecheck.syntax import Pair
+from slurmkit.topology.cpuset import parse_cpulist
 
 fault = partial(registry.fault, group="Nodes")
 
@@ -134,7 +136,7 @@ def kept_back(cluster: Cluster) -> Problems:
         numbers = spans(pair.value)
         if numbers is None:
             yield SPEC(f"cannot read {pair.key}={pair.value}", pair.value_where, key=pair.key)
-        elif numbers and max(numbers) >= line.cores_product:
+        elif max(numbers) >= line.cores_product:
             message = f"{pair.key}={pair.value}, and the last CPU is {line.cores_product - 1}"
             yield SPEC(message, pair.value_where, key=pair.key)
 
@@ -158,7 +160,7 @@ def addresses(cluster: Cluster) -> Problems:
             if pair is None or not line.names:
                 continue
             yield from readable(pair)
-            found = _expanded(pair.value)
+            found = hosts(pair.value)
             if len(found) not in (len(line.names), 0):
                 message = f"{len(found)} for {len(line.names)} nodes"
                 yield ADDRESSES(f"{key}={pair.value}: {message}", pair.value_where, key=key)
@@ -177,25 +179,13 @@ def _ports(line: Entity) -> bool:
     return "[" in line.value("Port")
 
 
-def _expanded(text: str) -> list[str]:
+def spans(text: str) -> frozenset[int] | None:
+    """Return the numbers of ``0-3,8``; None where it is no such text, or has the kernel's steps."""
     try:
-        return expand(text)
-    except HostlistError:
-        return []
-
-
-def spans(text: str) -> list[int] | None:
-    """Return the numbers of ``0-3,8``; None where it is no such text."""
-    found: list[int] = []
-    for word in text.split(","):
-        first, dash, last = word.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
-            return None
-        end = int(last) if dash else int(first)
-        if end < int(first) or end > 1 << 20:
-            return None
-        found += range(int(first), end + 1)
-    return found
+        found = parse_cpulist(text)
+    except UsageError:
+        return None
+    return found if found and ":" not in text else None
 
 
 def _some(names_: list[str]) -> str:

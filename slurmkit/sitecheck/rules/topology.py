@@ -3,9 +3,8 @@
 from functools import partial
 
 from slurmkit.errors import Location
-from slurmkit.hostlist import HostlistError, expand
 from slurmkit.sitecheck import registry, words
-from slurmkit.sitecheck.config import Cluster, Entity, entities, number, words_of
+from slurmkit.sitecheck.config import Cluster, Entity, entities, hosts, number, words_of
 from slurmkit.sitecheck.registry import Problems, rule
 from slurmkit.sitecheck.rules.nodes import readable
 from slurmkit.sitecheck.syntax import Pair
@@ -107,7 +106,7 @@ def _tree(found: list[Entity], by_name: dict[str, Entity]) -> Problems:
     parents: dict[str, str] = {}
     for entity in found:
         pair = entity.values.get("switches")
-        for name in _expanded(pair) if pair else []:
+        for name in hosts(pair.value) if pair else []:
             assert pair
             place = _place_of(pair, name)
             if name not in by_name:
@@ -132,13 +131,6 @@ def _tree(found: list[Entity], by_name: dict[str, Entity]) -> Problems:
         yield APART(f"nothing joins {names}", roots[1].name.value_where, key="SwitchName")
 
 
-def _expanded(pair: Pair) -> list[str]:
-    try:
-        return expand(pair.value)
-    except HostlistError:
-        return []
-
-
 def _place_of(pair: Pair, name: str) -> Location:
     at = next((where for word, where in words_of(pair) if word == name), None)
     return at or pair.value_where
@@ -158,7 +150,7 @@ def members(cluster: Cluster) -> Problems:
             if pair is None:
                 continue
             yield from readable(pair)
-            names = _expanded(pair)
+            names = hosts(pair.value)
             if names[:1] == ["ALL"]:
                 names = list(cluster.by_node)
             missing = [name for name in names if name not in cluster.by_node]
@@ -205,8 +197,8 @@ def blocks(cluster: Cluster) -> Problems:
         return
     for entity in seen.values():
         nodes = entity.values.get("nodes")
-        if nodes and len(_expanded(nodes)) < first:
-            message = f"{entity.name.value} has {len(_expanded(nodes))} nodes; BlockSizes={first}"
+        if nodes and len(hosts(nodes.value)) < first:
+            message = f"{entity.name.value} has {len(hosts(nodes.value))} nodes; BlockSizes={first}"
             yield SIZES(message, nodes.value_where, key="Nodes")
 
 

@@ -88,14 +88,9 @@ def _topology(cluster: Cluster, shown: str, entry: Node) -> Problems:
 
 
 def _members(cluster: Cluster, shown: str, kind: str, body: Node) -> Problems:
-    lists = {
-        "tree": ("switches", "switch"),
-        "block": ("blocks", "block"),
-        "ring": ("rings", "ring"),
-    }
-    if kind not in lists:
+    if kind not in _LISTS:
         return
-    key, word = lists[kind]
+    key, word = _LISTS[kind]
     entries = _mapping(body).get(key)
     if entries is None or not isinstance(entries, yaml.SequenceNode):
         yield SYNTAX(f"{kind} has no list {key}", _place(shown, body))
