@@ -87,11 +87,15 @@ static int transfer(const char *folder, double *rows, int n, int writing)
     MPI_Allreduce(&good, &all_good, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
     if (!all_good)
         return 0;
+    if (writing) /* there may be the file of a larger plate */
+        good = MPI_File_set_size(file, (MPI_Offset)n * n * (MPI_Offset)sizeof(double)) ==
+               MPI_SUCCESS;
     good = (writing ? MPI_File_write_at_all(file, offset, rows, count * n, MPI_DOUBLE, &status)
                     : MPI_File_read_at_all(file, offset, rows, count * n, MPI_DOUBLE, &status)) ==
-           MPI_SUCCESS;
-    MPI_Get_count(&status, MPI_DOUBLE, &moved);
-    good = good && moved == count * n && MPI_File_close(&file) == MPI_SUCCESS;
+               MPI_SUCCESS &&
+           MPI_Get_count(&status, MPI_DOUBLE, &moved) == MPI_SUCCESS && moved == count * n && good;
+    /* Closing is collective: a rank that could not write must not leave the others in it. */
+    good = MPI_File_close(&file) == MPI_SUCCESS && good;
     MPI_Allreduce(&good, &all_good, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
     return all_good;
 }
