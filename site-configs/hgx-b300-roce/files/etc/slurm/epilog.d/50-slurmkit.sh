@@ -58,12 +58,18 @@ fi
 # Sets parent and start (clock ticks since the boot) of a process; fails when it is gone. The name in
 # /proc/PID/stat may hold blanks and brackets itself. No program is started: nodes have thousands.
 look() {
-    stat=
-    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
-    # shellcheck disable=SC2086
-    set -- ${stat##*) }
-    parent=${2:-} start=${20:-}
-    [ -n "$start" ]
+    fields=
+    # A name may hold line breaks, too: what counts is on the last line.
+    { while read -r line; do fields=${line##*) }; done <"/proc/$1/stat"; } 2>/dev/null
+    [ -n "$fields" ] || return 1
+    fields=${fields#* }
+    parent=${fields%% *}
+    field=2
+    while [ "$field" -lt 20 ]; do # proc_pid_stat(5): the 22nd of all, behind pid and name
+        fields=${fields#* }
+        field=$((field + 1))
+    done
+    start=${fields%% *}
 }
 
 look $$ && own_start=$start
@@ -98,9 +104,9 @@ of_job() {
 # its user by their children that are not root's; of one that has only an extern step so far nobody
 # can tell.
 other_jobs() {
-    stat -c '%u %n' /proc/[0-9]* 2>/dev/null | while read -r owner path; do
+    table=$(stat -c '%u %n' /proc/[0-9]* 2>/dev/null | while read -r owner path; do
         look "${path#/proc/}" && printf '%s %s\n' "$parent" "$owner"
-    done >"$table"
+    done)
     found=$(grep -la '^slurmstepd: \[' /proc/[0-9]*/cmdline 2>/dev/null | while read -r path; do
         pid=${path#/proc/}
         pid=${pid%/cmdline}
@@ -111,9 +117,9 @@ other_jobs() {
             continue
         fi
         printf '%s -\n' "$other"
-        while read -r parent owner; do
+        printf '%s\n' "$table" | while read -r parent owner; do
             [ "$parent" != "$pid" ] || [ "$owner" = 0 ] || printf '%s %s\n' "$other" "$owner"
-        done <"$table"
+        done
     done)
     printf '%s\n' "$found" | sort -u | while read -r other owner; do
         if [ "$owner" = "$uid" ]; then
@@ -124,22 +130,23 @@ other_jobs() {
     done
 }
 
+send() { # signal, process numbers
+    printf '%s\n' "$2" | while read -r pid; do
+        kill "-$1" "$pid" 2>/dev/null
+    done
+}
+
 # Ends the processes that a function lists: TERM, then KILL; prints how many there were.
 end_all() {
     pids=$("$1")
     [ -n "$pids" ] || { printf '0'; return 0; }
-    # shellcheck disable=SC2086
-    set -- "$1" $pids
-    count=$(($# - 1))
-    # shellcheck disable=SC2086
-    kill -TERM $pids 2>/dev/null
-    # shellcheck disable=SC2086
-    kill -CONT $pids 2>/dev/null
+    count=$(printf '%s\n' "$pids" | wc -l)
+    send TERM "$pids"
+    send CONT "$pids"
     turns=0
     while pids=$("$1") && [ -n "$pids" ]; do
         turns=$((turns + 1))
-        # shellcheck disable=SC2086
-        [ "$turns" -gt $((grace_s * 5)) ] && kill -KILL $pids 2>/dev/null
+        [ "$turns" -gt $((grace_s * 5)) ] && send KILL "$pids"
         [ "$turns" -gt $((grace_s * 5 + 25)) ] && break
         sleep 0.2
     done
@@ -164,26 +171,17 @@ remove_ipc() { # shm|sem|msg, and the letter of ipcrm
     count=0
     {
         read -r _
-        while read -r line; do
-            # shellcheck disable=SC2086
-            set -- "$1" "$2" $line
-            # proc_sysvipc(5): key, id, and the owner behind the counters, which differ by kind.
-            case $1 in
-                shm) owner=${10} ;;
-                sem) owner=$7 ;;
-                *) owner=${10} ;;
-            esac
-            [ "$owner" = "$uid" ] && ipcrm "-$2" "$4" 2>/dev/null && count=$((count + 1))
+        # proc_sysvipc(5): key, id, and the owner behind the counters, which differ by kind.
+        while read -r _ id _ _ fifth _ _ eighth _; do
+            owner=$eighth
+            [ "$1" != sem ] || owner=$fifth
+            [ "$owner" = "$uid" ] && ipcrm "-$2" "$id" 2>/dev/null && count=$((count + 1))
         done
     } <"/proc/sysvipc/$1"
     printf '%s' "$count"
 }
 
-table=$(mktemp) || exit 0
-trap 'rm -f "$table"' EXIT
-
 others=$(other_jobs | sort -u | tr '\n' ' ')
-files=0
 segments=0
 if [ "$uid" -lt "$min_uid" ]; then
     scope="its own processes (a system user)"
