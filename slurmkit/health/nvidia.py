@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from slurmkit.health.check import Node
+from slurmkit.health.processes import command_of, pids, state_of
 from slurmkit.record import Record
 
 # A prolog imports this module and asks nobody: it does not pay for what only asking needs.
@@ -102,13 +103,11 @@ def _still_hangs(node: Node) -> str:
     """Return a process that hangs in the driver since an earlier look: one is enough of them."""
     uptime = node.read("proc/uptime").split()
     oldest = (float(uptime[0]) - _HANGS_S) * os.sysconf("SC_CLK_TCK") if uptime else 0.0
-    for pid in node.names("proc"):
-        # State and start time, in ticks since the node was started (proc(5)).
-        fields = node.read(f"proc/{pid}/stat").rpartition(")")[2].split() if pid.isdigit() else []
-        if len(fields) < 20 or fields[0] != "D" or int(fields[19]) > oldest:
+    for pid in pids(node):
+        state, start = state_of(node, pid)
+        if state != "D" or start > oldest:
             continue
-        command = node.read(f"proc/{pid}/cmdline").split("\0")
-        names = [word.rpartition("/")[2] for word in command[:4]]
+        names = [word.rpartition("/")[2] for word in command_of(node, pid)[:4]]
         if "nvidia-smi" in names or {"slurmkit", "health", "program"} <= set(names):
             return pid
     return ""

@@ -5,30 +5,34 @@ import re
 from pathlib import Path
 
 from slurmkit.health.check import Check, Found, Node, passed, skipped, warn
+from slurmkit.health.processes import job_of, pids, running_jobs, state_of
 from slurmkit.health.verdict import NOTE
 
 _DEVICE = re.compile(r"/dev/nvidia\d+")
+# Names of the driver's and of DCGM's daemons, of which the kernel keeps 15 letters: they hold each
+# GPU for as long as the node is up.
+_DAEMONS = frozenset(
+    name[:15]
+    for name in ("nvidia-persistenced", "nv-fabricmanager", "nv-hostengine", "dcgm-exporter")
+)
+_MOST = 8
 
 
 def _look(node: Node) -> Found:
     if not any(re.fullmatch(r"nvidia\d+", name) for name in node.names("dev")):
         return skipped("the node has no NVIDIA GPU")
-    strays = []
-    looked = 0
-    for name in node.names("proc"):
-        if not name.isdigit():
-            continue
-        folder = node.root / "proc" / name
-        held = _holds_gpu(folder)
-        if held is None:
-            continue
-        looked += 1
-        job_id = _job_of(folder)
-        if held and job_id != node.job_id:
-            state = node.read(f"proc/{name}/stat").rpartition(")")[2].split()[:1]
-            strays.append(f"{name} (job {job_id or 'none'}, state {' '.join(state)})")
+    holds = {pid: _holds_gpu(node.root / "proc" / pid) for pid in pids(node)}
+    jobs = {pid: job_of(node, pid) or "" for pid, held in holds.items() if held}
+    # A prolog looks here, too, where mostly nobody holds any.
+    running = {node.job_id, *running_jobs(node)} - {""} if jobs else set()
+    strays = [
+        f"{pid} (job {job or 'none'}, state {state_of(node, pid)[0]})"
+        for pid, job in jobs.items()
+        if job not in running and node.read(f"proc/{pid}/comm") not in _DAEMONS
+    ]
     if strays:
-        return warn(f"processes that hold a GPU: {', '.join(strays[:8])}")
+        return warn(f"processes that hold a GPU: {', '.join(strays[:_MOST])}")
+    looked = sum(held is not None for held in holds.values())
     return passed(f"{looked} processes looked at")
 
 
@@ -47,19 +51,11 @@ def _holds_gpu(folder: Path) -> bool | None:
     return False
 
 
-def _job_of(folder: Path) -> str:
-    try:
-        entries = (folder / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return ""
-    found = [entry[13:].decode() for entry in entries if entry.startswith(b"SLURM_JOB_ID=")]
-    return found[0] if found else ""
-
-
 CHECK = Check(
     id="gpu-strays",
     reads="open files of the processes that the user may look at, and the job in their environment",
-    limits="warns of a process that has a GPU open and belongs to another job or to none",
+    limits="warns of a process that has a GPU open and belongs to no job, or to one that has no "
+    "slurmstepd on the node any more; the driver's own daemons do not count",
     action=NOTE,
     function=_look,
     blocking=True,

@@ -1,48 +1,26 @@
 """Do processes of jobs that have ended still run?"""
 
 import os
-import re
 
 from slurmkit.health.check import FULL, Check, Found, Node, passed, skipped, warn
+from slurmkit.health.processes import job_of, pids, running_jobs
 from slurmkit.health.verdict import NOTE
 
-_STEPD = re.compile(r"slurmstepd: \[(\d+)\.")
 _MOST = 8
 
 
 def _look(node: Node) -> Found:
-    jobs: dict[str, list[str]] = {}
-    running = set()
-    looked = 0
-    for pid in node.names("proc"):
-        if not pid.isdigit() or int(pid) == os.getpid():
-            continue
-        command = node.read(f"proc/{pid}/cmdline").replace("\0", " ")
-        if found := _STEPD.match(command):
-            running.add(found[1])
-            continue
-        job = _job_of(node, pid)
-        looked += job is not None
-        if job:
-            jobs.setdefault(job, []).append(f"{pid} {node.read(f'proc/{pid}/comm')}")
+    jobs = {pid: job_of(node, pid) for pid in pids(node) if int(pid) != os.getpid()}
+    looked = sum(job is not None for job in jobs.values())
     if not looked:
         return skipped("no other process may be looked at")
+    running = running_jobs(node)
     strays = [
-        f"{text} (job {job})" for job, texts in jobs.items() if job not in running for text in texts
+        f"{pid} {node.read(f'proc/{pid}/comm')} (job {job})"
+        for pid, job in jobs.items()
+        if job and job not in running
     ]
     return warn(", ".join(strays[:_MOST])) if strays else passed(f"{looked} processes looked at")
-
-
-def _job_of(node: Node, pid: str) -> str | None:
-    """Return the job that a process says it belongs to; None when we may not know."""
-    try:
-        data = (node.root / "proc" / pid / "environ").read_bytes()
-    except OSError:
-        return None
-    for entry in data.split(b"\0"):
-        if entry.startswith(b"SLURM_JOB_ID="):
-            return entry[13:].decode("ascii", "replace")
-    return ""
 
 
 CHECK = Check(

@@ -1,20 +1,20 @@
 """Are processes stuck in the kernel?"""
 
 from slurmkit.health.check import FULL, Check, Found, Node, Threshold, fail, passed, skipped, warn
+from slurmkit.health.processes import pids, state_of
 from slurmkit.health.verdict import NOTE
 
 _MOST = 8
-_STATE, _START = 0, 19  # fields of /proc/PID/stat behind the name: state, start time in ticks
 
 
 def _look(node: Node) -> Found:
     stuck: dict[str, int] = {}
     names = {}
-    for pid in node.names("proc"):
-        fields = node.read(f"proc/{pid}/stat").rpartition(")")[2].split() if pid.isdigit() else []
-        if len(fields) > _START and fields[_STATE] == "D":
-            key = f"{pid}@{fields[_START]}"
-            stuck[key] = int(fields[_START])
+    for pid in pids(node):
+        state, start = state_of(node, pid)
+        if state == "D":
+            key = f"{pid}@{start}"
+            stuck[key] = start
             names[key] = f"{pid} {node.read(f'proc/{pid}/comm')}"
     if node.counters is None:
         return skipped("earlier looks are kept by the health program, and not here")

@@ -152,17 +152,33 @@ def test_gpu_memory() -> None:
     assert judge([Gpu(0, failed_remap=True)])[0] == "fail"
 
 
+def holds_gpu(root: Path, pid: int, name: str, job: str) -> None:
+    put(root, "dev/nvidia0", "")
+    put(root, f"proc/{pid}/stat", f"{pid} ({name}) S 1")
+    put(root, f"proc/{pid}/comm", f"{name[:15]}\n")
+    put(root, f"proc/{pid}/environ", f"A=b\0SLURM_JOB_ID={job}\0" if job else "A=b\0")
+    (root / f"proc/{pid}/fd").mkdir()
+    (root / f"proc/{pid}/fd/3").symlink_to("/dev/nvidia0")
+
+
 def test_a_process_that_still_holds_a_gpu(tmp_path: Path) -> None:
-    put(tmp_path, "dev/nvidia0", "")
-    for pid, job in ((10, "7"), (11, "8")):
-        put(tmp_path, f"proc/{pid}/stat", f"{pid} (python) S 1")
-        put(tmp_path, f"proc/{pid}/environ", f"A=b\0SLURM_JOB_ID={job}\0")
-        (tmp_path / f"proc/{pid}/fd").mkdir()
-        (tmp_path / f"proc/{pid}/fd/3").symlink_to("/dev/nvidia0")
+    holds_gpu(tmp_path, 10, "python", "7")
+    holds_gpu(tmp_path, 11, "python", "8")
+    holds_gpu(tmp_path, 12, "python", "")
     found = say("gpu-strays", tmp_path, job_id="8")
     assert found.verdict == "warn"
     assert "10 (job 7, state S)" in found.detail
     assert "11 (" not in found.detail
+    assert "12 (job none, state S)" in found.detail
+
+
+def test_a_gpu_that_is_in_use_is_held_by_no_stray(tmp_path: Path) -> None:
+    holds_gpu(tmp_path, 10, "python", "7")
+    holds_gpu(tmp_path, 20, "nvidia-persistenced", "")
+    assert "10 (job 7" in say("gpu-strays", tmp_path).detail
+    put(tmp_path, "proc/9/cmdline", "slurmstepd: [7.0]\0")
+    found = say("gpu-strays", tmp_path)
+    assert (found.verdict, found.detail) == ("pass", "2 processes looked at")
 
 
 def fabric(tmp_path: Path) -> list[Path]:
