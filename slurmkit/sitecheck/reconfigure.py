@@ -1,5 +1,6 @@
 """Install a site and tell Slurm: checked first, told only where that is enough."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,9 +52,13 @@ def install(
     if not report.ok:
         raise InvalidInputError([problem for problem in report.problems if not problem.warning])
     new = read_candidate(folder)
-    old = _installed(machine, new)
+    before = _found(machine, {*machine.installed(), *new.files})
     changes = machine.install(site, force=force)
-    return tell(machine, changes, restart.needed(old, new, release), slurm) if changes else Told(())
+    if not changes:
+        return Told(())
+    found = _found(machine, {*before.files, *new.files})
+    after = replace(found, files={**found.files, **new.files})  # named as people edit them
+    return tell(machine, changes, restart.needed(before, after, release), slurm)
 
 
 def rollback(machine: Machine, *, force: bool, slurm: DaemonControl) -> Told:
@@ -64,11 +69,9 @@ def rollback(machine: Machine, *, force: bool, slurm: DaemonControl) -> Told:
         SlurmkitError: a file was edited since, or cannot be written.
     """
     release = _release(machine, slurm)
-    paths = Candidate({path: File(b"", path) for path in machine.installed()})
-    before = _installed(machine, paths)
+    before = _found(machine, machine.installed())
     changes = machine.rollback(force=force)
-    touched = {change.path for change in changes}
-    after = _installed(machine, Candidate({path: File(b"", path) for path in touched}))
+    after = _found(machine, {*before.files, *(change.path for change in changes)})
     return tell(machine, changes, restart.needed(before, after, release), slurm)
 
 
@@ -100,11 +103,8 @@ def _release(machine: Machine, slurm: DaemonControl) -> Release:
     return Release.parse(slurm.version())
 
 
-def _installed(machine: Machine, like: Candidate) -> Candidate:
-    """Return what a machine has at the paths of a candidate, and of Slurm's own files."""
-    paths = {*like.files, *(f"{like.etc}/{name}" for name in ("slurm.conf", "gres.conf"))}
-    paths |= {f"{like.etc}/{name}" for name in ("cgroup.conf", "slurmdbd.conf", "topology.conf")}
-    found = {path: content for path in sorted(paths) if (content := machine.content(path))}
-    return replace(
-        Candidate({path: File(content, path) for path, content in found.items()}), name="installed"
-    )
+def _found(machine: Machine, paths: Iterable[str]) -> Candidate:
+    """Return what a machine has at these paths."""
+    contents = {path: machine.content(path) for path in sorted(paths)}
+    files = {path: File(content, path) for path, content in contents.items() if content}
+    return Candidate(files, name="installed")

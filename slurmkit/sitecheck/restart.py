@@ -4,12 +4,13 @@ Sources: slurm.conf(5) of 22.05 and 23.02, which say so keyword by keyword; from
 start anew at `scontrol reconfigure`, and scontrol(1) excepts ports and authentication alone.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from slurmkit.errors import Location
 from slurmkit.site.generate.release import Release
-from slurmkit.sitecheck.candidate import Candidate
+from slurmkit.sitecheck.candidate import Candidate, File
 from slurmkit.sitecheck.config import Cluster, read_cluster
 
 #: What `scontrol reconfigure` cannot change, by keyword in small letters: the daemons to restart.
@@ -56,7 +57,8 @@ _FILES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("acct_gather.conf", ("slurmd",), "23.11"),
     ("mpi.conf", ("slurmd",), "23.11"),
 )
-_UNITS = "/systemd/system/"
+#: A unit, or a drop-in of one: systemd reads neither before it is told to.
+_UNIT = re.compile(r".*/systemd/system/([^/]+)\.service(?:\.d/[^/]+\.conf)?")
 
 
 @dataclass(frozen=True)
@@ -117,20 +119,26 @@ def _nodes(before: Cluster, after: Cluster, release: Release) -> Iterator[Restar
 def _files(old: Candidate, new: Candidate, release: Release) -> Iterator[Restart]:
     for name, daemons, since in _FILES:
         was, now = old.conf(name), new.conf(name)
-        same = (was[1].content if was else None) == (now[1].content if now else None)
-        if not same and not (since and release.at_least(since)):
-            place = Location(now[1].shown, 1, 1) if now else None
-            yield Restart(daemons, f"{name} has changed", place)
+        if since and release.at_least(since):
+            continue
+        if _differ(was[1] if was else None, now[1] if now else None):
+            yield Restart(daemons, f"{name} has changed", _start(now[1] if now else None))
 
 
 def _units(old: Candidate, new: Candidate) -> Iterator[Restart]:
-    for path, file in new.files.items():
-        if _UNITS in path and path.endswith(".service"):
-            before = old.files.get(path)
-            if before is None or before.content != file.content:
-                daemon = path.rpartition("/")[2].removesuffix(".service")
-                why = f"{path} has changed (`systemctl daemon-reload` first)"
-                yield Restart((daemon,), why, Location(file.shown, 1, 1))
+    for path in sorted({*old.files, *new.files}):
+        unit, now = _UNIT.fullmatch(path), new.files.get(path)
+        if unit and _differ(old.files.get(path), now):
+            why = f"{path} has changed (`systemctl daemon-reload` first)"
+            yield Restart((unit[1],), why, _start(now))
+
+
+def _differ(was: File | None, now: File | None) -> bool:
+    return (was.content if was else None) != (now.content if now else None)
+
+
+def _start(file: File | None) -> Location | None:
+    return Location(file.shown, 1, 1) if file else None
 
 
 def by_daemon(restarts: list[Restart]) -> Mapping[str, list[Restart]]:

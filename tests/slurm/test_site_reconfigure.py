@@ -105,6 +105,18 @@ def test_a_change_that_takes_a_restart_tells_slurm_nothing(site: Site) -> None:
     assert site.setting("KillWait") != "8"
 
 
+def test_what_a_rollback_leaves_as_it_is_takes_no_restart(site: Site) -> None:
+    site.conf.with_name("ports.conf").write_text("SlurmdPort=6818\n")
+    site.edit(r"^KillWait=.*$", "KillWait=8\nInclude ports.conf")
+    assert "restart slurmd:\n  SlurmdPort has changed" in site.install().stdout
+    site.edit(r"^KillWait=.*$", "KillWait=9\nInclude ports.conf")
+    assert "Slurm has read its files again" in site.install().stdout
+    back = site.run("rollback", "--reconfigure").stdout
+    assert "Slurm has read its files again" in back
+    away = site.run("rollback", "--reconfigure").stdout  # with the file that is included
+    assert "restart slurmd:\n  SlurmdPort has changed" in away
+
+
 def test_a_site_with_a_fault_changes_nothing(site: Site) -> None:
     site.edit(r"^KillWait=.*$", "KillWiat=8")
     done = site.install()

@@ -68,3 +68,23 @@ def test_files_that_are_read_at_the_start() -> None:
     assert restarts(files, "24.11", files) == {}
     (reason,) = restarts({**files, **unit}, "24.11", files)["slurmd"]
     assert "daemon-reload" in reason
+
+
+DROP_IN = "/etc/systemd/system/slurmd.service.d/slurmkit.conf"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "daemons"),
+    [
+        ({}, {DROP_IN: "LimitMEMLOCK=infinity\n"}, ["slurmd"]),
+        ({DROP_IN: "LimitMEMLOCK=1\n"}, {DROP_IN: "LimitMEMLOCK=infinity\n"}, ["slurmd"]),
+        ({DROP_IN: "LimitMEMLOCK=1\n"}, {}, ["slurmd"]),
+        ({DROP_IN: "LimitMEMLOCK=1\n"}, {DROP_IN: "LimitMEMLOCK=1\n"}, []),
+        ({}, {"/etc/sysctl.d/90-slurmkit.conf": "kernel.numa_balancing = 0\n"}, []),
+    ],
+)
+def test_a_drop_in_takes_a_restart_of_its_daemon(
+    old: dict[str, str], new: dict[str, str], daemons: list[str]
+) -> None:
+    files = {"slurm.conf": SLURM}
+    assert list(restarts({**files, **new}, "26.05", {**files, **old})) == daemons
