@@ -103,15 +103,21 @@ def joined(graphs: Iterable[SwitchGraph]) -> SwitchGraph:
     """Return one fabric of several, such as of the LLDP answers of many hosts."""
     attachments: dict[tuple[str, str, str], Attachment] = {}
     cables: dict[Cable, None] = {}
-    blocks: list[tuple[str, tuple[str, ...]]] = []
+    blocks: dict[str, dict[str, None]] = {}
     notes: dict[str, None] = {}
     for graph in graphs:
         for item in graph.attachments:
             attachments.setdefault((item.host, item.switch, item.device), item)
         cables.update(dict.fromkeys(graph.cables))
-        blocks += graph.blocks
+        for name, hosts in graph.blocks:
+            blocks.setdefault(name, {}).update(dict.fromkeys(hosts))
         notes.update(dict.fromkeys(graph.notes))
-    return SwitchGraph(tuple(attachments.values()), tuple(cables), tuple(blocks), tuple(notes))
+    return SwitchGraph(
+        tuple(attachments.values()),
+        tuple(cables),
+        tuple((name, tuple(hosts)) for name, hosts in blocks.items()),
+        tuple(notes),
+    )
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:

@@ -48,13 +48,16 @@ def parse_fabric(text: str, file: str, file_format: str = "auto") -> SwitchGraph
 def _files(paths: Iterable[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
-        if path.is_dir():
+        try:
             inside = sorted(entry for entry in path.iterdir() if entry.is_file())
-            if not inside:
-                raise UsageError(f"there is no file in {path}")
-            files += inside
-        else:
+        except NotADirectoryError:
             files.append(path)
+            continue
+        except OSError as error:
+            raise UsageError(f"cannot read {path}: {error.strerror}") from error
+        if not inside:
+            raise UsageError(f"there is no file in {path}")
+        files += inside
     return files
 
 

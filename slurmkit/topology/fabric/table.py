@@ -1,8 +1,8 @@
 """Read a table of cables that people write: CSV with a header line, or a YAML list of the same.
 
-Columns, in any order: ``node`` (a host list), ``switch`` (or several with spaces, one per rail),
+Columns, in any order: ``node`` (a host list), ``switch`` (one, or a host list of one per rail),
 ``rail`` or ``port`` (a word), ``block`` (the NVLink domain), and ``uplink``, the switches that
-``switch`` has cables to (with spaces; such rows need no node). Lines with # in front are comments.
+``switch`` has cables to (a host list; such rows need no node). Lines with # in front are comments.
 """
 
 import csv
@@ -108,16 +108,16 @@ def _graph(rows: Iterable[_Row], file: str) -> SwitchGraph:
     blocks: dict[str, dict[str, None]] = {}
     for where, row in rows:
         hosts = _hosts(row.get("node", ""), where)
-        switches = [fit(name) for name in row.get("switch", "").split()]
+        switches = [fit(name) for name in _hosts(row.get("switch", ""), where)]
         if not switches and not row.get("block"):
             raise FabricError("neither a switch nor a block is named", where)
+        uplinks = [fit(name) for name in _hosts(row.get("uplink", ""), where)]
         for index, switch in enumerate(switches):
             rail = row.get("rail") or row.get("port") or (f"rail{index}" if switches[1:] else "")
             for host in hosts:
                 key = (host, switch, rail)
                 attachments.setdefault(key, Attachment(*key, f"{file}:{where.line}"))
-            for above in row.get("uplink", "").split():
-                cables[cable(switch, fit(above))] = None
+            cables.update(dict.fromkeys(cable(switch, above) for above in uplinks))
         if row.get("block"):
             blocks.setdefault(fit(row["block"]), {}).update(dict.fromkeys(hosts))
     return SwitchGraph(

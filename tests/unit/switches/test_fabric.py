@@ -285,6 +285,13 @@ def test_a_folder_of_lldp_answers_is_one_fabric(tmp_path: Path) -> None:
     assert leaves(found) == {"su1": ["n1", "n2", "n3"]}
 
 
+@pytest.mark.parametrize("switches", ["l1 l2", "l[1-2]", '"l1,l2"'])
+def test_switches_of_a_table_are_host_lists_too(switches: str) -> None:
+    found = read_csv(f"node,switch,uplink\nn1,{switches},s[1-2]\n")
+    assert [(a.switch, a.device) for a in found.attachments] == [("l1", "rail0"), ("l2", "rail1")]
+    assert set(found.cables) == {cable(leaf, top) for leaf in ("l1", "l2") for top in ("s1", "s2")}
+
+
 def test_tables_in_csv_and_yaml() -> None:
     csv = "# racks\nnode;switch;uplink\nn[1-2];a b;s\nn[3-4];c d;s\n"
     yaml = "links:\n  - {node: 'n[1-2]', switch: [a, b], uplink: s}\n  - {node: 'n[3-4]', switch: [c, d], uplink: s}\n"  # noqa: E501
@@ -299,6 +306,7 @@ def test_tables_in_csv_and_yaml() -> None:
         ("node,swich\nn1,a\n", "t.csv:1:1: there is no column 'swich'"),
         ("node,switch\nn[1-,a\n", "t.csv:2:1"),
         ("node,switch\nn1,a,b\n", "t.csv:2:1: 3 cells under 2 columns"),
+        ("node,switch\nn1,l[1-\n", "t.csv:2:1: hostlist 'l[1-': a bracket that is never closed"),
         ("node,switch\nn1,\n", "t.csv:2:1: neither a switch nor a block"),
         ("\n", "t.csv:1:1: the table is empty"),
     ],
@@ -373,3 +381,10 @@ def test_files_join_to_one_fabric() -> None:
     one = read_csv("node,switch,uplink\nn1,a,s\n")
     other = read_csv("node,switch,uplink\nn2,b,s\n")
     assert len(hierarchy(joined([one, other])).roots) == 1
+
+
+def test_a_block_in_two_files_is_one_block() -> None:
+    tables = ("node,block\nn[1-2],rack1\n", "node,block\nn[2-4],rack1\n")
+    found = joined(read_csv(text) for text in tables)
+    assert found.blocks == (("rack1", ("n1", "n2", "n3", "n4")),)
+    assert audit(found).twice == ()
