@@ -1,11 +1,14 @@
 """The epilog where it has nothing to do, or no time: it never keeps a node from the next job."""
 
 import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from slurmkit.launch import leftovers
 from slurmkit.resources import shipped_dir
 
 EPILOG = shipped_dir("plugins") / "epilog" / "slurmkit-epilog.sh"
@@ -54,3 +57,56 @@ def test_a_process_of_the_job_that_is_not_the_users_is_left_alone(tmp_path: Path
     finally:
         other.kill()
         other.wait()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("GRACE_S", "0.5", "SLURMKIT_EPILOG_GRACE_S='0.5' is no whole number: 2 is taken"),
+        ("MIN_UID", "1k", "SLURMKIT_EPILOG_MIN_UID='1k' is no whole number: 1000 is taken"),
+        ("DEADLINE_S", "soon", "failed with exit code 125"),
+    ],
+)
+def test_a_mistake_in_its_settings_drains_no_node(
+    tmp_path: Path, name: str, value: str, words: str
+) -> None:
+    uid = str(2**31 - 7)
+    values = {"SLURM_JOB_ID": "7", "SLURM_JOB_UID": uid, f"SLURMKIT_EPILOG_{name}": value}
+    code, said = run(tmp_path, **values)
+    assert code == 0
+    assert words in said
+
+
+# What watches over a server and starts it again: the KILL after the grace comes too late for that.
+_WATCHDOG = """
+import signal, subprocess
+signal.signal(signal.SIGTERM, lambda *_: None)
+print("up", flush=True)
+while True:
+    subprocess.run(["sleep", "600"])
+"""
+
+
+def test_what_a_watchdog_starts_anew_is_ended_too(tmp_path: Path) -> None:
+    job = "4000000002"
+    watchdog = subprocess.Popen(
+        [sys.executable, "-c", _WATCHDOG],
+        env={**os.environ, "SLURM_JOB_ID": job},
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert watchdog.stdout is not None
+        watchdog.stdout.readline()
+        watchdog.stdout.close()
+        values = {"SLURMKIT_EPILOG_GRACE_S": "1", "SLURMKIT_EPILOG_MIN_UID": str(2**31)}
+        # slurmd names the context; by that an epilog knows itself and its like.
+        values |= {"SLURM_SCRIPT_CONTEXT": "epilog_slurmd", "SLURM_JOB_UID": str(os.getuid())}
+        code, said = run(tmp_path, SLURM_JOB_ID=job, **values)
+        assert code == 0, said
+        left = leftovers.marked([f"SLURM_JOB_ID={job}".encode()], os.getuid())
+        assert not left
+    finally:
+        watchdog.kill()
+        watchdog.wait()
+        for pid in leftovers.marked([f"SLURM_JOB_ID={job}".encode()], os.getuid()):
+            os.kill(pid, signal.SIGKILL)

@@ -5,7 +5,7 @@
 # user has no other job on the node, it also ends all that runs in the user's name, and removes the
 # user's shared memory (POSIX and System V) and temporary files of known kinds. Another job is never
 # touched, be it of the same user: whether there is one, the node's own slurmstepds tell, and what
-# began after this script began is left alone. slurmctld is never asked.
+# began after this script began without this job's id is left alone. slurmctld is never asked.
 #
 # It says what it did in one line (logger, or the file SLURMKIT_EPILOG_LOG), has a deadline, and
 # ends with 0; with 1, upon which Slurm drains the node, only when a process outlives SIGKILL.
@@ -50,9 +50,20 @@ if [ "${SLURMKIT_EPILOG_INSIDE:-}" != "$job" ]; then
         timeout --kill-after=2 "$deadline_s" "$0"
     code=$?
     case $code in
-        124 | 137) say "job $job user $uid: gave up after $deadline_s s" && exit 0 ;;
+        0 | 1) exit "$code" ;;
+        124 | 137) say "job $job user $uid: gave up after $deadline_s s" ;;
+        *) say "job $job user $uid: failed with exit code $code: look at the settings in $node_env" ;;
     esac
-    exit "$code"
+    exit 0
+fi
+
+if ! is_number "$grace_s"; then
+    say "SLURMKIT_EPILOG_GRACE_S='$grace_s' is no whole number: 2 is taken"
+    grace_s=2
+fi
+if ! is_number "$min_uid"; then
+    say "SLURMKIT_EPILOG_MIN_UID='$min_uid' is no whole number: 1000 is taken"
+    min_uid=1000
 fi
 
 # Sets parent and start (clock ticks since the boot) of a process; fails when it is gone. The name in
@@ -74,29 +85,39 @@ look() {
 
 look $$ && own_start=$start
 
-# The user's processes that began before this script.
-of_user() {
+# Whether a process has the job's id in its environment; prologs and epilogs have it, too.
+is_of_job() {
+    tr '\0' '\n' <"/proc/$1/environ" 2>/dev/null | {
+        ours=no
+        while read -r entry; do
+            case $entry in
+                SLURM_JOB_ID="$job") ours=yes ;;
+                SLURM_SCRIPT_CONTEXT=*) exit 1 ;;
+            esac
+        done
+        [ "$ours" = yes ]
+    }
+}
+
+all_of_user() {
     stat -c '%u %n' /proc/[0-9]* 2>/dev/null | while read -r owner path; do
-        pid=${path#/proc/}
-        if [ "$owner" = "$uid" ] && look "$pid" && [ "$start" -lt "$own_start" ]; then
-            printf '%s\n' "$pid"
-        fi
+        [ "$owner" != "$uid" ] || printf '%s\n' "${path#/proc/}"
     done
 }
 
-# Those of them that have the job's id in their environment; prologs and epilogs have it, too.
+# The job's processes, also those that began just now: a watchdog starts anew what is ended.
 of_job() {
-    of_user | while read -r pid; do
-        tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | {
-            ours=no
-            while read -r entry; do
-                case $entry in
-                    SLURM_JOB_ID="$job") ours=yes ;;
-                    SLURM_SCRIPT_CONTEXT=*) exit ;;
-                esac
-            done
-            [ "$ours" = no ] || printf '%s\n' "$pid"
-        }
+    all_of_user | while read -r pid; do
+        ! is_of_job "$pid" || printf '%s\n' "$pid"
+    done
+}
+
+# These, and those of the user that began before this script: younger ones may be a next job's.
+of_user() {
+    all_of_user | while read -r pid; do
+        if { look "$pid" && [ "$start" -lt "$own_start" ]; } || is_of_job "$pid"; then
+            printf '%s\n' "$pid"
+        fi
     done
 }
 
