@@ -76,7 +76,7 @@ class HealthConfig(Record):
     """The whole file.
 
     Attributes:
-        kinds: kinds of nodes.
+        kinds: kinds of nodes; the first that names a node, or names none, is the node's.
         drains: how readily nodes are drained.
         state_dir: where the programs of the node keep what they must remember.
         within_s: how long all checks of the health program may take, seconds.
@@ -134,9 +134,10 @@ def read_if_there(path: Path) -> HealthConfig:
 def _config(value: Any) -> HealthConfig:
     if value.get("format") != FORMAT or value.get("version") != VERSION:
         raise ValueError(f"not a {FORMAT} file of version {VERSION}")
-    default = HealthConfig()
+    default, common = HealthConfig(), value.get("common") or {}
     return HealthConfig(
-        kinds=tuple(_kind(kind, value.get("common") or {}) for kind in value.get("kinds") or [{}]),
+        # The last one is what holds for nodes that no kind names.
+        kinds=tuple(_kind(kind, common) for kind in (*(value.get("kinds") or ()), {})),
         drains=DrainLimits(**(value.get("drains") or {})),
         state_dir=Path(value.get("state_dir") or default.state_dir),
         within_s=float(value.get("within_s") or default.within_s),

@@ -134,7 +134,10 @@ def health_json(site: "Site") -> str:
         "format": "slurmkit-health",
         "version": 1,
         "common": common,
-        "kinds": [_kind(site, health, name) for name in site.node_types],
+        # A type without nodes is nobody's: to the nodes, no name would mean all of them.
+        "kinds": [
+            _kind(site, health, name) for name, kind in site.node_types.items() if kind.nodes
+        ],
         "drains": {
             "max_share": health.max_drained_share,
             "min_nodes": health.min_drained_nodes,
@@ -153,7 +156,7 @@ def health_json(site: "Site") -> str:
 
 def _kind(site: "Site", health: Health, name: str) -> dict[str, Any]:
     node_type, own = site.node_types[name], health.node_types.get(name, NodeHealth())
-    kind: dict[str, Any] = {"name": name, "hosts": node_type.nodes or ""}
+    kind: dict[str, Any] = {"name": name, "hosts": node_type.nodes}
     if node_type.gpus:
         kind["num_gpus"] = node_type.gpus
     # Nodes that claim what their machine may lack are nodes of a sandbox.

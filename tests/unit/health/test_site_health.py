@@ -58,6 +58,17 @@ def test_a_site_without_the_key_has_the_defaults(tmp_path: Path) -> None:
     assert [check.id for check in configured(config, "n1")] == list(THRESHOLDS)
 
 
+def test_a_node_type_without_nodes_is_nobodys_and_others_have_what_all_have(tmp_path: Path) -> None:
+    types = {"later": {"gpus": 8}, "cpu": {"nodes": "c[1-2]"}}
+    health = {"mounts": ["/home"], "checks": {"hugepages": {"action": "off"}}}
+    path = tmp_path / "health.json"
+    path.write_text(health_json(Site.model_validate({"node_types": types, "health": health})))
+    config = read_config(path)
+    for host in ("c1", "login"):
+        assert (node_of(config, host).num_gpus, node_of(config, host).mounts) == (None, ("/home",))
+        assert "hugepages" not in {check.id for check in configured(config, host)}
+
+
 def test_nodes_of_a_sandbox_claim_what_they_lack(tmp_path: Path) -> None:
     sandbox = Site.model_validate({"node_types": {"dgx": DGX}, "slurm": {"confine": False}})
     path = tmp_path / "health.json"
