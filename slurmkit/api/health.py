@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from slurmkit.errors import EXIT_FAILED, EXIT_OK, UsageError
 from slurmkit.health.check import FULL, QUICK, Check
-from slurmkit.health.config import CONFIG_PATH, HealthConfig, configured, node_of, read_if_there
+from slurmkit.health.config import (
+    HealthConfig,
+    configured,
+    node_of,
+    own_name,
+    read_config,
+    read_own,
+)
 from slurmkit.health.counters import Counters
 from slurmkit.health.registry import checks_of
 from slurmkit.health.run import run_checks
@@ -67,10 +74,9 @@ def check_node(
     """
     if level not in _WITHIN_S:
         raise UsageError(f"no level {level!r}", hint="choose quick or full")
-    usual = Path(os.environ.get("SLURMKIT_HEALTH_CONF") or CONFIG_PATH)
-    config = read_if_there(usual if config_path is None else config_path)
-    host = os.environ.get("SLURMD_NODENAME") or os.uname().nodename
-    node = node_of(config, host.partition(".")[0])
+    config = read_own(os.environ) if config_path is None else read_config(config_path)
+    host = own_name(os.environ)
+    node = node_of(config, host)
     node = node.replace(
         shared_dir=shared_dir.absolute() if shared_dir else node.shared_dir,
         local_dir=Path(os.environ.get("SLURMKIT_LOCAL_DIR") or node.local_dir),
@@ -91,7 +97,7 @@ def _counters(config: HealthConfig) -> Counters | None:
 def _chosen(
     config: HealthConfig, host: str, level: str, only: tuple[str, ...]
 ) -> tuple[Check, ...]:
-    checks = configured(config, host.partition(".")[0])
+    checks = configured(config, host)
     if not only:
         return checks_of(level, checks)
     known = {check.id: check for check in checks}

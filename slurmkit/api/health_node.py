@@ -17,7 +17,7 @@ from typing import Any
 from slurmkit.errors import RefusedError, SlurmError, SlurmUnreachableError
 from slurmkit.health import drains
 from slurmkit.health.check import FULL
-from slurmkit.health.config import CONFIG_PATH, HealthConfig, configured, node_of, read_if_there
+from slurmkit.health.config import HealthConfig, configured, node_of, own_name, read_own
 from slurmkit.health.counters import Counters
 from slurmkit.health.files import put_file
 from slurmkit.health.published import publish, published_path
@@ -50,8 +50,7 @@ def main(arguments: list[str]) -> int:
     if arguments:
         sys.stdout.write(_HELP)
         return 0 if arguments[0] in ("-h", "--help") else 2
-    config = read_if_there(Path(os.environ.get("SLURMKIT_HEALTH_CONF") or CONFIG_PATH))
-    host = os.environ.get("SLURMD_NODENAME") or os.uname().nodename.partition(".")[0]
+    config, host = read_own(os.environ), own_name(os.environ)
     config = config.replace(state_dir=_usable(config.state_dir))
     with _alone(config.state_dir / "lock") as alone:
         if alone:

@@ -5,6 +5,7 @@ site.yaml; docs/reference/health-checks.md describes it.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -122,13 +123,26 @@ def read_config(path: Path) -> HealthConfig:
 _HINT = "slurmkit site generate writes it from site.yaml"
 
 
-def read_if_there(path: Path) -> HealthConfig:
-    """Return what a file says; what holds without one where there is none.
+def read_own(environ: Mapping[str, str]) -> HealthConfig:
+    """Return what this node's file says; what holds without one where there is none.
+
+    Args:
+        environ: may name another file, as SLURMKIT_HEALTH_CONF.
 
     Raises:
-        HealthConfigError: there is one, and it makes no sense.
+        HealthConfigError: there is one, and it cannot be read or makes no sense.
     """
-    return read_config(path) if path.exists() else HealthConfig()
+    try:
+        return read_config(Path(environ.get("SLURMKIT_HEALTH_CONF") or CONFIG_PATH))
+    except HealthConfigError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return HealthConfig()
+        raise
+
+
+def own_name(environ: Mapping[str, str]) -> str:
+    """Return what Slurm calls this node; outside of it, what the node calls itself."""
+    return environ.get("SLURMD_NODENAME") or os.uname().nodename.partition(".")[0]
 
 
 def _config(value: Any) -> HealthConfig:

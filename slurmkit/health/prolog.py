@@ -9,10 +9,9 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 from slurmkit.health.check import QUICK
-from slurmkit.health.config import CONFIG_PATH, HealthConfig, configured, node_of, read_if_there
+from slurmkit.health.config import HealthConfig, configured, node_of, own_name, read_own
 from slurmkit.health.drains import Refusal
 from slurmkit.health.published import published_path, read_published
 from slurmkit.health.refusals import paused, read_refusals, write_refusals
@@ -36,8 +35,7 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write(_HELP)
         return 0 if arguments[0] in ("-h", "--help") else 2
     environ = os.environ
-    config = read_if_there(Path(environ.get("SLURMKIT_HEALTH_CONF") or CONFIG_PATH))
-    host = environ.get("SLURMD_NODENAME") or os.uname().nodename.partition(".")[0]
+    config, host = read_own(environ), own_name(environ)
     bad = [verdict for verdict in look(config, host, environ) if verdict.refuses]
     if not bad:
         return 0

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from slurmkit.health.check import Check, Node
 from slurmkit.health.config import (
-    CONFIG_PATH,
     HealthConfig,
     HealthConfigError,
     configured,
     node_of,
-    read_if_there,
+    own_name,
+    read_own,
 )
 from slurmkit.health.registry import checks_of
 from slurmkit.health.verdict import FAIL, SKIPPED, WARN, Verdict, from_fields
@@ -39,8 +39,8 @@ def preflight(
     config = HealthConfig()
     # A mistake in the site's file is for its health program to complain about, not for each job.
     with contextlib.suppress(HealthConfigError):
-        config = read_if_there(Path(os.environ.get("SLURMKIT_HEALTH_CONF") or CONFIG_PATH))
-    host = os.environ.get("SLURMD_NODENAME") or os.uname().nodename
+        config = read_own(os.environ)
+    host = own_name(os.environ)
     node = node_of(config, host)
     node = node.replace(
         shared_dir=folder,

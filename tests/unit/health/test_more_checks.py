@@ -25,7 +25,7 @@ from slurmkit.health.config import (
     configured,
     node_of,
     read_config,
-    read_if_there,
+    read_own,
 )
 from slurmkit.health.counters import WINDOW_S, Counters
 from slurmkit.health.nvidia import Gpu
@@ -548,7 +548,7 @@ def test_a_site_sets_thresholds_and_actions_per_node_type(tmp_path: Path) -> Non
 
 
 def test_a_file_that_makes_no_sense_says_so(tmp_path: Path) -> None:
-    for text in ("{", "[]", '{"format": "x"}'):
+    for text in ("[]", '{"format": "x"}', "{"):
         (tmp_path / "h.json").write_text(text)
         with pytest.raises(HealthConfigError, match=r"h\.json"):
             read_config(tmp_path / "h.json")
@@ -557,4 +557,9 @@ def test_a_file_that_makes_no_sense_says_so(tmp_path: Path) -> None:
         read_config(write(tmp_path, **bad))
     with pytest.raises(HealthConfigError, match="gone"):
         read_config(tmp_path / "gone")
-    assert read_if_there(tmp_path / "gone").kind_of("n1").name == ""
+    assert read_own({"SLURMKIT_HEALTH_CONF": str(tmp_path / "gone")}).kind_of("n1").name == ""
+    with pytest.raises(HealthConfigError, match="no JSON"):
+        read_own({"SLURMKIT_HEALTH_CONF": str(tmp_path / "h.json")})
+    (tmp_path / "file").touch()
+    with pytest.raises(HealthConfigError, match="Not a directory"):
+        read_own({"SLURMKIT_HEALTH_CONF": str(tmp_path / "file/h.json")})
