@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from slurmkit.errors import RefusedError, SlurmError, SlurmUnreachableError
+from slurmkit.errors import RefusedError, SlurmError, SlurmkitError, SlurmUnreachableError
 from slurmkit.health import drains
 from slurmkit.health.check import FULL
 from slurmkit.health.config import HealthConfig, configured, node_of, own_name, read_own
@@ -59,12 +59,19 @@ def main(arguments: list[str]) -> int:
 
 
 def _usable(folder: Path) -> Path:
-    """Return the folder, or one in memory when its disk is what is broken."""
-    with contextlib.suppress(OSError):
-        put_file(folder / "alive", "")
-        return folder
-    _IN_MEMORY.mkdir(mode=0o755, parents=True, exist_ok=True)
-    return _IN_MEMORY
+    """Return the folder, or one in memory when its disk is what is broken.
+
+    Raises:
+        SlurmkitError: neither can be written, as by a user.
+    """
+    for place in (folder, _IN_MEMORY):
+        with contextlib.suppress(OSError):
+            put_file(place / "alive", "")
+            return place
+    raise SlurmkitError(
+        f"neither {folder} nor {_IN_MEMORY} can be written",
+        hint="Slurm runs this as root; slurmkit health check is for everybody",
+    )
 
 
 @contextlib.contextmanager

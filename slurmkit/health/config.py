@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slurmkit.errors import SlurmkitError
+from slurmkit.errors import EXIT_USAGE, SlurmkitError
 from slurmkit.health.check import Check, Node
 from slurmkit.health.registry import all_checks
 from slurmkit.health.verdict import ACTIONS
@@ -100,6 +100,8 @@ class HealthConfig(Record):
 
 class HealthConfigError(SlurmkitError):
     """The file of the site is not what it should be."""
+
+    exit_code = EXIT_USAGE
 
 
 def read_config(path: Path) -> HealthConfig:

@@ -6,7 +6,7 @@ import pytest
 
 from slurmkit.api import health_node
 from slurmkit.api.health_node import _supervised_jobs
-from slurmkit.errors import SlurmError
+from slurmkit.errors import SlurmError, SlurmkitError
 from slurmkit.health.run import preflight
 from slurmkit.slurm.nodes import NodeRecord, parse_node, parse_sinfo
 from slurmkit.supervise.agent_events import NodeUnfit
@@ -95,3 +95,6 @@ def test_one_run_at_a_time_and_a_place_for_it_when_the_disk_is_broken(
     assert health_node._usable(tmp_path / "state") == tmp_path / "state"
     # As a disk that is read-only: nothing can be made there.
     assert health_node._usable(Path("/proc/health")) == tmp_path / "memory"
+    monkeypatch.setattr(health_node, "_IN_MEMORY", Path("/proc/memory"))
+    with pytest.raises(SlurmkitError, match="neither /proc/health nor /proc/memory can be written"):
+        health_node._usable(Path("/proc/health"))

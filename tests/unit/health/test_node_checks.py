@@ -17,6 +17,7 @@ from slurmkit.errors import UsageError
 from slurmkit.health.check import Check, Found, Node, passed
 from slurmkit.health.checks.clock_skew import judge_skew
 from slurmkit.health.checks.gpu_memory import judge
+from slurmkit.health.config import HealthConfigError
 from slurmkit.health.nvidia import Gpu
 from slurmkit.health.reference import markdown
 from slurmkit.health.registry import all_checks, checks_of
@@ -277,6 +278,9 @@ def test_the_command(tmp_path: Path) -> None:
     bad = run(app, ["health", "check", "--only", "gpu-count", "--gpus", "1000"])
     assert bad.exit_code == 1
     assert "fail" in bad.stdout
+    done = run(app, ["health", "check", "--config", str(tmp_path / "gone.json")])
+    assert isinstance(done.exception, HealthConfigError)
+    assert (done.exception.exit_code, "gone.json: No such file" in str(done.exception)) == (2, True)
     with pytest.raises(UsageError, match="no check 'colour'"):
         check_node(only=("colour",))
 
