@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from slurmkit.resources import shipped_dir
 from slurmkit.site.generate.files import File
 from slurmkit.site.generate.release import Release
-from slurmkit.site.generate.shape import Shape
+from slurmkit.site.generate.shape import Shape, kinds_of, partitions
 from slurmkit.site.generate.slurm_conf import ETC, cluster_name
 from slurmkit.site.generate.template import fill
 from slurmkit.units import format_slurm_time, parse_duration_s
@@ -53,14 +53,17 @@ def _settings(site: "Site", tier: "Tier") -> dict[str, Any]:
     if tier.partition is not None:
         found["partition"] = tier.partition
     partition = site.partitions.get(tier.partition or "")
-    times = {
-        "default_time": (partition.default_time if partition else None) or site.default_time,
-        "max_time": tier.limits.max_time or (partition.max_time if partition else None),
-    }
-    for key, value in times.items():
-        seconds = None if value is None else parse_duration_s(value)
-        if seconds is not None:
-            found[key] = format_slurm_time(seconds)
+    default_s, most_s = (
+        None if value is None else parse_duration_s(value)
+        for value in (
+            (partition.default_time if partition else None) or site.default_time,
+            tier.limits.max_time or (partition.max_time if partition else None),
+        )
+    )
+    if default_s is not None:
+        found["default_time"] = format_slurm_time(min(default_s, most_s or default_s))
+    if most_s is not None:
+        found["max_time"] = format_slurm_time(most_s)
     if tier.preemptible:
         # A job that may be pushed aside comes back by itself.
         found["requeue"] = True
@@ -70,15 +73,15 @@ def _settings(site: "Site", tier: "Tier") -> dict[str, Any]:
 def _have_default_times(site: "Site", shapes: dict[str, Shape]) -> bool:
     """Return whether Slurm gives each GPU job a time that names none."""
     return site.default_time is not None or all(
-        site.partitions[name].default_time is not None for name in _gpu_partitions(site, shapes)
+        partition.default_time is not None
+        for name, partition in partitions(site).items()
+        if any(kind.gpus for kind in kinds_of(name, partition, shapes))
     )
 
 
 def _gpu_partitions(site: "Site", shapes: dict[str, Shape]) -> list[str]:
     return [
         name
-        for name, partition in site.partitions.items()
-        if partition.node_type is not None
-        and partition.node_type in shapes
-        and shapes[partition.node_type].gpus
+        for name, partition in partitions(site).items()
+        if all(kind.gpus for kind in kinds_of(name, partition, shapes))
     ]

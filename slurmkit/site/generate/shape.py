@@ -135,10 +135,10 @@ def _shape(name: str, kind: NodeType) -> Shape:
 def _counts(name: str, kind: NodeType, topology: Topology | None) -> tuple[int, int, int]:
     """Return sockets, cores per socket and threads per core."""
     if topology is not None:
-        sockets = sum(1 for node in topology.numa if node.cpus)
+        sockets = kind.sockets or sum(1 for node in topology.numa if node.cpus)
         threads = max(len(core) for core in topology.smt) if topology.smt else 1
         cores = len(topology.cpus_online) // (sockets * threads)
-        return kind.sockets or sockets, kind.cores or cores, kind.threads or threads
+        return sockets, kind.cores or cores, kind.threads or threads
     threads = kind.threads or 1
     if kind.cores is not None:
         return kind.sockets or 1, kind.cores, threads
@@ -170,38 +170,55 @@ def node_lines(site: Site, known: dict[str, Shape]) -> list[str]:
     return lines
 
 
+def partitions(site: Site) -> dict[str, Partition]:
+    """Return the partitions by name; one of all nodes where site.yaml has none."""
+    return site.partitions or {"batch": Partition(default=True)}
+
+
 def partition_lines(site: Site, known: dict[str, Shape]) -> list[str]:
-    """Return the PartitionName lines; one partition of all nodes where site.yaml has none."""
-    partitions = site.partitions or {"batch": Partition(default=True)}
-    return [_partition(site, name, part, known) for name, part in partitions.items()]
+    """Return the PartitionName lines."""
+    return [_partition(site, name, part, known) for name, part in partitions(site).items()]
 
 
 def _partition(site: Site, name: str, partition: Partition, known: dict[str, Shape]) -> str:
-    kinds = _kinds(name, partition, known)
-    there = {host for kind in kinds for host in expand(kind.nodes)}
-    if stray := [host for host in expand(partition.nodes or "") if host not in there]:
-        kind = f"node_types.{partition.node_type}" if partition.node_type else "any node type"
-        raise UsageError(f"partitions.{name}.nodes has {stray[0]}, which is not among {kind}")
+    kinds = kinds_of(name, partition, known)
     words = [
         f"PartitionName={name}",
         f"Nodes={partition.nodes or ','.join(kind.nodes for kind in kinds)}",
     ]
     if partition.default or site.default_partition == name:
         words.append("Default=YES")
-    default_s = _seconds(partition.default_time) or _seconds(site.default_time)
+    default_s, most_s = _seconds(partition.default_time), _seconds(partition.max_time)
+    if default_s is None and (default_s := _seconds(site.default_time)) is not None:
+        # What holds for the whole site may be longer than a short partition allows.
+        default_s = min(default_s, most_s or default_s)
     if default_s is not None:
         words.append(f"DefaultTime={format_slurm_time(default_s)}")
-    words.append(f"MaxTime={format_slurm_time(_seconds(partition.max_time))}")
+    words.append(f"MaxTime={format_slurm_time(most_s)}")
     words += _defaults(kinds)
     return " ".join([*words, "State=UP"])
 
 
-def _kinds(name: str, partition: Partition, known: dict[str, Shape]) -> list[Shape]:
+def kinds_of(name: str, partition: Partition, known: dict[str, Shape]) -> list[Shape]:
+    """Return the node types that a partition's nodes are of.
+
+    Raises:
+        UsageError: it is of nodes that are none of the site.
+    """
+    kinds = list(known.values())
     if partition.node_type is not None:
         if partition.node_type not in known:
             raise _missing(partition.node_type, "nodes", f"partition {name} is made of them")
-        return [known[partition.node_type]]
-    return list(known.values())
+        kinds = [known[partition.node_type]]
+    if partition.nodes is None:
+        return kinds
+    own = {host: kind for kind in kinds for host in expand(kind.nodes)}
+    hosts = expand(partition.nodes)
+    if stray := [host for host in hosts if host not in own]:
+        among = f"node_types.{partition.node_type}" if partition.node_type else "any node type"
+        raise UsageError(f"partitions.{name}.nodes has {stray[0]}, which is not among {among}")
+    names = {own[host].name for host in hosts}
+    return [kind for kind in kinds if kind.name in names]
 
 
 def _defaults(kinds: list[Shape]) -> list[str]:

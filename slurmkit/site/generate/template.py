@@ -1,5 +1,6 @@
 """Fills in the templates of a site's files."""
 
+import re
 import shlex
 import textwrap
 from functools import cache
@@ -38,6 +39,14 @@ def _comment(text: str) -> str:
     return textwrap.fill(text, 98, initial_indent="# ", subsequent_indent="# ")
 
 
+def _lua(value: str | bool) -> str:
+    """Return a value as Lua has it, which reads a text's bytes as they are."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = value.replace("\\", r"\\").replace('"', r"\"")
+    return '"' + re.sub(r"[\x00-\x1f]", lambda found: f"\\{ord(found[0]):03d}", text) + '"'
+
+
 @cache
 def _environment() -> jinja2.Environment:
     # Nothing here becomes HTML; quoting is Slurm's, systemd's or the shell's.
@@ -50,4 +59,5 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["shell"] = shlex.quote
     environment.filters["comment"] = _comment
+    environment.filters["lua"] = _lua
     return environment

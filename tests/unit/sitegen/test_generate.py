@@ -151,6 +151,19 @@ def test_a_profile_brings_sockets_and_the_cores_near_each_gpu() -> None:
 
 
 @pytest.mark.parametrize(
+    ("keys", "counts"),
+    [
+        ("sockets: 1", "Sockets=1 CoresPerSocket=112 ThreadsPerCore=2"),
+        ("threads: 1", "Sockets=2 CoresPerSocket=56 ThreadsPerCore=1"),
+        ("cores: 48", "Sockets=2 CoresPerSocket=48 ThreadsPerCore=2"),
+    ],
+)
+def test_what_differs_from_the_profile_leaves_the_node_its_cores(keys: str, counts: str) -> None:
+    base = f"node_types: {{a: {{nodes: n1, memory: 1000G, topology: dgx-h100, {keys}}}}}\n"
+    assert counts in _made(_site(base=base))["/etc/slurm/slurm.conf"].text
+
+
+@pytest.mark.parametrize(
     ("release", "file"),
     [("22.05", "topology.conf"), ("24.11", "topology.conf"), ("25.11", "topology.yaml")],
 )
@@ -291,6 +304,51 @@ def test_gpu_jobs_need_a_time_where_slurm_gives_none() -> None:
     site = _site(base=SMALL.replace("default_time: 1h, ", ""))
     policy = _made(site)["/etc/slurm/slurmkit_policy.lua"].text
     assert 'gpu_time_limit = "require"' in policy
+
+
+ALONE = "node_types: {gpu: {nodes: n1, gpus: 8, cores: 64, memory: 1000G}}\n"
+
+
+@pytest.mark.parametrize(
+    ("base", "gpu_partitions", "limit"),
+    [
+        # No partitions at all: the one that is made is of GPU nodes, and has no DefaultTime.
+        (ALONE, '"batch"', "require"),
+        # One without a node_type is of all nodes; with nodes it is of their types.
+        (ALONE + "partitions: {all: {default_time: 1h}}\n", '"all"', "off"),
+        (SMALL + "  some: {nodes: 'n1,c1'}\n", '"gpu"', "require"),
+        (SMALL + "  some: {nodes: 'n[1-2]', default_time: 1h}\n", '"gpu", "some"', "off"),
+        (SMALL + "  some: {nodes: c2}\n", '"gpu"', "off"),
+    ],
+)
+def test_gpu_partitions_are_those_of_gpu_nodes(base: str, gpu_partitions: str, limit: str) -> None:
+    policy = _made(_site(base=base))["/etc/slurm/slurmkit_policy.lua"].text
+    assert f"gpu_partitions = {{ {gpu_partitions} }}" in policy
+    assert f'gpu_time_limit = "{limit}"' in policy
+
+
+@pytest.mark.parametrize("lua", ["lua5.1", "lua5.3", "lua5.4"])
+def test_names_reach_the_policy_as_they_are(lua: str, tmp_path: Path) -> None:
+    if shutil.which(lua) is None:
+        pytest.skip(f"there is no {lua}")
+    tiers = 'slurm: {database: db}\ntiers: {"R&D \\"d\'été\\" \\\\": {qos: high}}\n'
+    path = tmp_path / "policy.lua"
+    path.write_text(_made(_site(tiers))["/etc/slurm/slurmkit_policy.lua"].text)
+    print_names = f"for name in pairs(dofile('{path}').tiers) do print(name) end"
+    done = subprocess.run(
+        [lua, "-e", print_names], capture_output=True, text=True, timeout=10, check=False
+    )
+    assert (done.stdout, done.stderr) == ('R&D "d\'été" \\\n', "")
+
+
+def test_a_default_time_is_no_longer_than_the_longest() -> None:
+    site = _site(
+        "default_time: 4h\nslurm: {database: db}\ntiers: {a: {qos: a, limits: {max_time: 30m}}}\n",
+        base=SMALL.replace("cpu: {node_type: cpu}", "cpu: {node_type: cpu, max_time: 2h}"),
+    )
+    files = _made(site)
+    assert "DefaultTime=02:00:00 MaxTime=02:00:00" in files["/etc/slurm/slurm.conf"].text
+    assert 'default_time = "00:30:00"' in files["/etc/slurm/slurmkit_policy.lua"].text
 
 
 def test_tiers_of_the_policy_go_by_qos_or_else_by_a_partition_of_their_own() -> None:
