@@ -1,12 +1,13 @@
 """Do all nodes have the same cgroups?"""
 
 from slurmkit.doctor.link import Answer, Link, Place, passed, skipped
+from slurmkit.health.mounted import mounts_of
 from slurmkit.health.verdict import WARN
 
 
 def _look(place: Place) -> Answer:
-    mounts = [line.split() for line in place.read("proc/self/mounts").splitlines()]
-    kinds = {words[2] for words in mounts if len(words) > 2 and words[2].startswith("cgroup")}
+    mounts = mounts_of(place.node)
+    kinds = {mount.kind for mount in mounts if mount.kind.startswith("cgroup")}
     if not kinds:
         return skipped("no cgroups are mounted")
     name = {frozenset({"cgroup2"}): "v2", frozenset({"cgroup"}): "v1"}.get(

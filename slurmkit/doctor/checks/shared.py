@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from slurmkit.doctor.link import Answer, Link, Place, fail, passed, skipped, warn
+from slurmkit.health.mounted import mounts_of
 
 _MAX_BYTES, _MIN_BYTES = 8 << 20, 256 << 10
 # A thousand hosts must not be a storm of their own.
@@ -87,15 +88,15 @@ def _read(path: Path) -> float:
 
 
 def _file_system(place: Place, folder: Path) -> str:
-    """Return type and source of the mount that a folder lies in."""
-    best = ("", "unknown")
-    for line in place.read("proc/self/mounts").splitlines():
-        source, point, kind = line.split()[:3]
-        point = point.replace("\\040", " ")
-        inside = f"{folder}/".startswith("/" if point == "/" else f"{point}/")
-        if inside and len(point) >= len(best[0]):
-            best = (point, f"{kind} from {source}" if "/" in source or ":" in source else kind)
-    return best[1]
+    """Return type and source of the mount that a folder lies in, behind symbolic links."""
+    real = folder.resolve()
+    inside = [mount for mount in mounts_of(place.node) if real.is_relative_to(mount.point)]
+    if not inside:
+        return "unknown"
+    # Of two on the same folder, the later one is seen.
+    best = max(enumerate(inside), key=lambda item: (len(item[1].point), item[0]))[1]
+    named = "/" in best.source or ":" in best.source
+    return f"{best.kind} from {best.source}" if named else best.kind
 
 
 LINK = Link(

@@ -3,6 +3,7 @@
 import os
 
 from slurmkit.health.check import Check, Found, Node, fail, passed, skipped
+from slurmkit.health.mounted import mounts_of
 from slurmkit.health.verdict import DRAIN
 
 TIMEOUT_S = 3.0
@@ -11,15 +12,16 @@ TIMEOUT_S = 3.0
 def _look(node: Node) -> Found:
     if not node.mounts:
         return skipped("the site names no mounts")
-    lines = node.read("proc/self/mounts").splitlines() or node.read("proc/mounts").splitlines()
-    mounted = {line.split()[1] for line in lines if len(line.split()) > 1}
-    bad = [f"{path} is not mounted" for path in node.mounts if path not in mounted]
-    for path in node.mounts:
-        if path in mounted:
-            try:
-                os.statvfs(node.root / path.lstrip("/"))
-            except OSError as error:
-                bad.append(f"{path}: {error.strerror}")
+    mounted = {mount.point for mount in mounts_of(node)}
+    bad = []
+    for path in map(os.path.normpath, node.mounts):
+        if path not in mounted:
+            bad.append(f"{path} is not mounted")
+            continue
+        try:
+            os.statvfs(node.root / path.lstrip("/"))
+        except OSError as error:
+            bad.append(f"{path}: {error.strerror}")
     return fail("; ".join(bad)) if bad else passed(f"{len(node.mounts)} mounts")
 
 

@@ -1,31 +1,27 @@
 """Has the kernel made a file system read-only, as it does after errors of its disk?"""
 
-from pathlib import PurePosixPath
-
 from slurmkit.health.check import Check, Found, Node, fail, passed, skipped, warn
+from slurmkit.health.mounted import mounts_of
 from slurmkit.health.verdict import DRAIN
 
 # File systems on disks of the node; images such as squashfs are read-only by design.
 _ON_DISK = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs"})
-_BY_DESIGN = ("/boot", "/efi", "/snap", "/nix", "/usr")
+_BY_DESIGN = ("/boot/", "/efi/", "/snap/", "/nix/", "/usr/")
 
 
 def _look(node: Node) -> Found:
-    lines = node.read("proc/self/mounts").splitlines() or node.read("proc/mounts").splitlines()
-    if not lines:
+    # The last mount on a point is the one that is seen.
+    seen = {mount.point: mount for mount in mounts_of(node)}
+    if not seen:
         return skipped("/proc/mounts cannot be read")
     bad, odd = [], []
-    needed = str(node.local_dir)
-    mounts = [line.split() for line in lines if len(line.split()) >= 4]
-    # The last mount on a point is the one that is seen.
-    seen = {words[1]: words for words in mounts}
-    for point, words in seen.items():
-        options = words[3].split(",")
-        if words[2] not in _ON_DISK or "ro" not in options:
+    needed = ("/var", "/tmp", str(node.local_dir))  # noqa: S108 (it is looked for, not written to)
+    for point, mount in seen.items():
+        if mount.kind not in _ON_DISK or "ro" not in mount.options:
             continue
-        if "errors=remount-ro" in options or point in ("/var", "/tmp", needed):  # noqa: S108
+        if "errors=remount-ro" in mount.options or point in needed:
             bad.append(point)
-        elif not PurePosixPath(point).as_posix().startswith(_BY_DESIGN) and point != "/":
+        elif point != "/" and not f"{point}/".startswith(_BY_DESIGN):
             odd.append(point)
     if bad:
         return fail(f"read-only: {', '.join(bad)}")

@@ -421,6 +421,18 @@ def test_a_shared_folder(tmp_path: Path) -> None:
     assert look("shared", tmp_path).verdict == "skipped"
 
 
+def test_the_file_system_of_a_shared_folder_is_that_behind_a_link(tmp_path: Path) -> None:
+    (tmp_path / "export").mkdir()
+    (tmp_path / "home").symlink_to("export")
+    mounts = f"/dev/sda1 / ext4 rw 0 0\nserver:/e {tmp_path}/export nfs4 rw 0 0\n"
+    put(tmp_path, "proc/self/mounts", mounts)
+    answer = look("shared", tmp_path, shared_dir=f"{tmp_path}/home", token="t")
+    assert dict(answer.facts) == {"file system": "nfs4 from server:/e"}
+    assert look("cgroup", tmp_path).verdict == "skipped"
+    put(tmp_path, "proc/self/mounts", f"{mounts}cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n")
+    assert look("cgroup", tmp_path).detail == "v2"
+
+
 def test_what_hangs_or_breaks_holds_up_nothing() -> None:
     def hangs(_place: Place) -> Answer:
         time.sleep(60)

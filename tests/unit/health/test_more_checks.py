@@ -88,6 +88,12 @@ def test_mounts(tmp_path: Path) -> None:
     assert say("mounts", tmp_path, mounts=("/home",)).verdict == "pass"
     found = say("mounts", tmp_path, mounts=("/home", "/scratch"))
     assert (found.verdict, found.detail) == ("fail", "/scratch is not mounted")
+    assert say("mounts", tmp_path, mounts=("/home/",)).verdict == "pass"
+    (tmp_path / "my data").mkdir()
+    put(
+        tmp_path, "proc/self/mounts", "s:/h /home nfs rw 0 0\ns:/my\\040d /my\\040data nfs rw 0 0\n"
+    )
+    assert say("mounts", tmp_path, mounts=("/home", "/my data")).verdict == "pass"
     (tmp_path / "home").rmdir()  # as a stale handle: the mount is there, its file system is not
     assert say("mounts", tmp_path, mounts=("/home",)).verdict == "fail"
 

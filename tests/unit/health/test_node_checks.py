@@ -73,6 +73,7 @@ def test_unused_huge_pages(tmp_path: Path) -> None:
         ("/dev/sdb1 /scratch xfs ro,noatime 0 0", "warn"),
         ("/dev/sdb1 /mnt/nvme xfs ro 0 0", "fail"),
         ("/dev/sda2 /boot ext4 ro 0 0", "pass"),
+        ("/dev/sda2 /usr2 ext4 ro 0 0", "warn"),
         ("img /sw squashfs ro 0 0", "pass"),
     ],
 )
