@@ -131,7 +131,8 @@ class Sandbox:
             profile, scale = trial.profile, bool(trial.profile)
             gpu_type = trial.kind.gpu_type if gpu_type is None else gpu_type
             if not profile:
-                gpus, cpus = gpus or trial.kind.gpus, cpus or trial.num_cores
+                gpus = trial.kind.gpus if gpus is None else gpus
+                cpus = trial.num_cores if cpus is None else cpus
             # Another release's slurmdbd takes a root file system of its own: only on request.
             accounting = trial.has_database and (release == HOST_RELEASE or accounting)
         node = hardware.look(profile, scale=scale, renumber=renumber, gpus=gpus, cpus=cpus)

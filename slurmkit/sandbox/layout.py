@@ -13,6 +13,7 @@ from slurmkit.hostlist import compress
 CONTROLLER = "ctl"
 LOGIN = "login"
 DATABASE = "dbd"
+SERVICE_HOSTS = (CONTROLLER, LOGIN, DATABASE)
 # The partition whose jobs push others aside, where there is one.
 URGENT = "urgent"
 MAX_NODES = 1000

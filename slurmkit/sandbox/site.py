@@ -12,7 +12,7 @@ from pathlib import Path
 
 from slurmkit.errors import UsageError
 from slurmkit.hostlist import expand
-from slurmkit.sandbox.layout import Layout
+from slurmkit.sandbox.layout import SERVICE_HOSTS, Layout
 from slurmkit.sandbox.site_changes import Change, changes
 from slurmkit.sandbox.site_scaled import USER, scaled
 from slurmkit.site.elastic import PROGRAMS_DIR
@@ -34,25 +34,24 @@ class Trial:
     """A site that a sandbox shall have.
 
     Attributes:
-        folder: its folder.
         site: as people wrote it.
         nodes: the hosts of it that there will be.
-        profile: what the nodes look like; empty where the site names no profile.
     """
 
-    folder: Path
     site: Site
     nodes: tuple[str, ...]
-    profile: str
 
     @property
     def kind(self) -> NodeType:
-        """What the nodes are: the type of the first of them."""
-        return next(
-            kind
-            for kind in self.site.node_types.values()
-            if kind.nodes and self.nodes[0] in expand(kind.nodes)
-        )
+        """What the nodes of a sandbox, which are alike, are made like: the type with most GPUs."""
+        kinds = [kind for kind in self.site.node_types.values() if kind.nodes]
+        return max(kinds, key=lambda kind: kind.gpus)
+
+    @property
+    def profile(self) -> str:
+        """What the nodes look like; empty where the site names no profile."""
+        profile = self.kind.topology or ""
+        return profile if profile in profile_names() else ""
 
     @property
     def memory_mib(self) -> int:
@@ -107,23 +106,25 @@ class Trial:
         return files, found
 
 
-def read_trial(site: str, num_nodes: int | None) -> Trial:
+def read_trial(site: str, num_nodes: int) -> Trial:
     """Return what a sandbox shall have of a site.
 
     Args:
         site: site folder, or the name of a shipped site.
-        num_nodes: hosts per node type, spread evenly over its own; None for four, or fewer.
+        num_nodes: hosts per node type, spread evenly over its own.
 
     Raises:
         UsageError: there is no such site, or it names no nodes that a sandbox can have.
     """
+    if num_nodes < 1:
+        raise UsageError(f"--nodes {num_nodes}: a sandbox has at least one node of each type")
     folder = find_folder(site)
     found = read_site(folder / FILE_NAME, "--site").site
     nodes = tuple(
         host
         for kind in found.node_types.values()
         if kind.nodes
-        for host in spread(expand(kind.nodes), num_nodes or 4)
+        for host in spread(expand(kind.nodes), num_nodes)
     )
     if not nodes:
         raise UsageError(f"{folder / FILE_NAME} names no nodes", hint="Say node_types.NAME.nodes.")
@@ -131,9 +132,9 @@ def read_trial(site: str, num_nodes: int | None) -> Trial:
         raise UsageError(
             f"{long[0]}: a sandbox gives host names of at most {_LONGEST_NAME} letters"
         )
-    trial = Trial(folder, found, nodes, "")
-    profile = trial.kind.topology or ""
-    return Trial(folder, found, nodes, profile if profile in profile_names() else "")
+    if taken := [host for host in nodes if host in SERVICE_HOSTS]:
+        raise UsageError(f"{taken[0]}: a sandbox has a host of that name besides its nodes")
+    return Trial(found, nodes)
 
 
 def spread(hosts: Sequence[str], count: int) -> list[str]:

@@ -50,12 +50,34 @@ def test_says_which_sites_there_are() -> None:
     [
         ("{}", "names no nodes"),
         ("{a: {nodes: a-very-long-host-name, cores: 1, memory: 1G}}", "at most 13 letters"),
+        ("{a: {nodes: 'n1,login', cores: 1, memory: 1G}}", "login: a sandbox has a host of that"),
     ],
 )
 def test_refuses_what_a_sandbox_cannot_have(node_types: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "site.yaml").write_text(f"name: a\nnode_types: {node_types}\n")
     with pytest.raises(UsageError, match=message):
         read_trial(str(tmp_path), 2)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_nodes_are_refused(count: int) -> None:
+    with pytest.raises(UsageError, match=f"--nodes {count}: a sandbox has at least one"):
+        read_trial("sandbox", count)
+
+
+def test_the_nodes_are_made_like_those_with_gpus(tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text(
+        "name: a\nnode_types:\n  cpu: {nodes: 'c[1-9]', cores: 4, memory: 8G}\n"
+        "  gpu: {nodes: 'g[1-9]', topology: dgx-h100, gpus: 8, memory: 80G}\n"
+    )
+    trial = read_trial(str(tmp_path), 1)
+    assert (trial.kind.gpus, trial.profile, trial.memory_mib) == (8, "dgx-h100", 80 * 1024)
+    files, _ = trial.files(_layout(trial, tmp_path, accounting=False), (24, 11))
+    lines = files["/etc/slurm/slurm.conf"].text.splitlines()
+    gres = {
+        line.split()[0]: "Gres=gpu:h100:2" in line for line in lines if line.startswith("NodeN")
+    }
+    assert gres == {"NodeName=c1": False, "NodeName=g1": True}
 
 
 def test_the_files_are_the_sites_with_what_one_machine_lacks_changed(tmp_path: Path) -> None:
