@@ -1,7 +1,8 @@
 """How much counters of the node have grown lately: kept in a file, because they never start anew.
 
 Each name has two readings: the older one is compared with, and the younger one takes its place once
-it is as old as the window. So a growth is what came in the last one to two windows.
+it is as old as the window. So a growth is what came in the last one to two windows. After a pause,
+as of a repair, and after a clock that went back it begins anew: that was not lately.
 """
 
 import contextlib
@@ -33,7 +34,7 @@ class Counters:
             self._kept = found if isinstance(found, dict) else {}
 
     def growth(self, name: str, values: Mapping[str, int]) -> dict[str, int] | None:
-        """Return by how much each counter has grown; None when there is no earlier reading.
+        """Return by how much each counter has grown; None when there is no reading of lately.
 
         A counter that is smaller than before was reset; all that it holds is new.
 
@@ -41,12 +42,13 @@ class Counters:
             name: whose counters these are, such as the id of a check.
             values: the present readings.
         """
-        entry = self._kept.get(name)
+        entry: Any = self._kept.get(name)
         reading = {"at": self._now, "values": dict(values)}
-        if not isinstance(entry, dict) or not _sound(entry):
+        age_s = self._now - entry["new"]["at"] if _sound(entry) else -1.0
+        if not 0 <= age_s < 2 * WINDOW_S:
             self._kept[name] = {"old": reading, "new": reading}
             return None
-        if self._now - entry["new"]["at"] >= WINDOW_S:
+        if age_s >= WINDOW_S:
             entry = self._kept[name] = {"old": entry["new"], "new": reading}
         before = entry["old"]["values"]
         return {
@@ -64,8 +66,8 @@ class Counters:
         put_file(self._path, json.dumps(self._kept))
 
 
-def _sound(entry: dict[str, Any]) -> bool:
-    readings = (entry.get("old"), entry.get("new"))
+def _sound(entry: Any) -> bool:
+    readings = (entry.get("old"), entry.get("new")) if isinstance(entry, dict) else (None,)
     return all(
         isinstance(reading, dict)
         and isinstance(reading.get("at"), (int, float))

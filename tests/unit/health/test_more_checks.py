@@ -182,6 +182,11 @@ def test_counters(tmp_path: Path) -> None:
     assert growth(1, a=7) == {"a": 2}
     assert growth(2, a=3) == {"a": 3}  # it was reset, and counted three since
     assert growth(WINDOW_S + 3, a=9, b=1) == {"a": 4}
+    # After a repair of days nothing of it came lately; neither where a clock was set back.
+    assert growth(50 * WINDOW_S, a=99) is None
+    assert growth(50 * WINDOW_S + 1, a=99) == {"a": 0}
+    assert growth(WINDOW_S, a=100) is None
+    assert growth(WINDOW_S + 1, a=101) == {"a": 1}
     path.write_text('{"x": [1]}')
     assert growth(0, a=5) is None
 
