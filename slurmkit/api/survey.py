@@ -1,6 +1,6 @@
 """Looks at a cluster and makes a site of it, and tells of a fabric's switches."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,9 +14,11 @@ from slurmkit.slurm.inventory import NodeDoor
 from slurmkit.survey.collect import Survey, from_cluster, from_folder
 from slurmkit.survey.compare import Mismatch, mismatches, nodes_of_site, odd_nodes
 from slurmkit.survey.draft import Findings, draft
+from slurmkit.survey.facts import NodeFacts
 from slurmkit.survey.folder import make_folder
 from slurmkit.survey.kinds import Kind, kinds
 from slurmkit.topology.fabric.audit import audit
+from slurmkit.topology.fabric.errors import FabricError
 from slurmkit.topology.fabric.graph import SwitchGraph, joined
 from slurmkit.topology.fabric.hierarchy import hierarchy
 from slurmkit.topology.fabric.lldp import read_lldp
@@ -173,9 +175,9 @@ def init_site(
         )
     hosts = [host for kind in found for host in kind.hosts]
     graph = load_fabric(fabric) if fabric else _lldp_graph(seen)
-    unseen = list(seen.unseen)
+    unseen = [*seen.unseen, *graph.notes]
     if graph.attachments or graph.blocks:
-        unseen += [*graph.notes, *audit(graph, hosts).sentences()]
+        unseen += audit(graph, hosts).sentences()
         graph = graph.only(hosts)
         unseen += hierarchy(graph).notes
     text = draft(Findings(seen.inventory, tuple(found), tuple(differences), tuple(unseen), graph))
@@ -188,7 +190,7 @@ def init_site(
     except SlurmkitError as error:
         problem = str(error)
     report = _report(seen.replace(unseen=tuple(unseen)), found, differences)
-    return _with_folder(report, target, files, problem)
+    return replace(report, folder=str(target), files=files, problem=problem)
 
 
 def fabric_report(
@@ -246,10 +248,18 @@ def _compared(seen: Survey) -> tuple[list[Kind], list[Mismatch]]:
 
 
 def _lldp_graph(seen: Survey) -> SwitchGraph:
-    answers: Mapping[str, str] = {
-        host: facts.lldp for host, facts in seen.nodes.items() if facts.lldp.strip()
-    }
-    return joined(read_lldp(text, f"{host}.lldp", host) for host, text in answers.items())
+    return joined(_lldp(facts) for facts in seen.nodes.values() if facts.lldp.strip())
+
+
+def _lldp(facts: NodeFacts) -> SwitchGraph:
+    """Return what a node's compute NICs have cables to; of all its ports, where none is known."""
+    try:
+        graph = read_lldp(facts.lldp, f"{facts.host}.lldp", facts.host)
+    except FabricError as error:
+        return SwitchGraph(notes=(error.message,))
+    # A network for management has switches, too, and would look like one more rail.
+    compute = [name for nic in facts.compute_nics for name in nic.netdevs]
+    return graph.with_devices(compute) if compute else graph
 
 
 def _report(seen: Survey, found: Sequence[Kind], differences: Sequence[Mismatch]) -> SurveyReport:
@@ -274,10 +284,6 @@ def _report(seen: Survey, found: Sequence[Kind], differences: Sequence[Mismatch]
         ],
         unseen=list(seen.unseen),
     )
-
-
-def _with_folder(report: SurveyReport, folder: Path, files: int, problem: str) -> SurveyReport:
-    return replace(report, folder=str(folder), files=files, problem=problem)
 
 
 def problem_of(item: FoundMismatch) -> Problem:

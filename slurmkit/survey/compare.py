@@ -1,12 +1,13 @@
 """What is declared, and not so: in slurm.conf, in site.yaml, or of a node's kind. Pure."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from slurmkit.hostlist import compress, expand
 from slurmkit.record import Record
 from slurmkit.site.models import NodeType, Site
 from slurmkit.slurm.inventory import DeclaredNode
-from slurmkit.survey.facts import NodeFacts, Shape
+from slurmkit.survey.facts import NodeFacts, Shape, compute_nics
 from slurmkit.survey.kinds import Kind
 from slurmkit.topology.model import Topology
 from slurmkit.topology.profile import load_profile
@@ -70,14 +71,14 @@ def odd_nodes(kinds: Sequence[Kind], facts: Mapping[str, NodeFacts]) -> list[Mis
     """Return where nodes differ from their kind in what Slurm does not know: NICs, ports, links."""
     rows: dict[_Found, list[str]] = {}
     for kind in kinds:
-        if kind.model is None:
+        model = load_profile(kind.profile) if kind.profile else kind.model
+        if model is None:
             continue
-        profile = load_profile(kind.profile) if kind.profile else None
         for host in kind.hosts:
             topology = facts[host].topology if host in facts else None
             if topology is None:
                 continue
-            for row in _of_topology(kind, profile, topology):
+            for row in _of_topology(kind, model, topology):
                 rows.setdefault(row, []).append(host)
     return _grouped(rows)
 
@@ -137,38 +138,31 @@ def _cores(node: DeclaredNode, shape: Shape, source: str) -> Iterator[_Found]:
     found = (shape.sockets, shape.cores, shape.threads)
     if wanted == found:
         return
-    less = any(have < want for want, have in zip(wanted, found, strict=True))
-    yield (
-        "sockets x cores x threads",
-        f"{_times(wanted)} ({source})",
-        _times(found),
-        ("error" if less else "note"),
-    )
+    # Slurm compares the products alone (its validate_node_specs): "Low socket*core*thread count".
+    severity = "error" if math.prod(wanted) > math.prod(found) else "note"
+    yield "sockets x cores x threads", f"{_times(wanted)} ({source})", _times(found), severity
 
 
 def _times(counts: tuple[int, int, int]) -> str:
     return " x ".join(map(str, counts))
 
 
-def _of_topology(kind: Kind, profile: Topology | None, topology: Topology) -> Iterator[_Found]:
-    if profile is not None:
-        # With a GPU missing, all behind it have another's number; the count says it all.
-        shifted = len(topology.gpus) != kind.gpus
-        for item in verify(topology, profile):
+def _of_topology(kind: Kind, model: Topology, topology: Topology) -> Iterator[_Found]:
+    shifted = len(topology.gpus) != kind.gpus
+    if shifted and kind.declared is None:  # else it is compared with what Slurm declares
+        yield "gpus", f"{kind.gpus} (most of {kind.name})", str(len(topology.gpus)), "error"
+    if kind.profile:
+        for item in verify(topology, model):
+            # With a GPU missing, all behind it have another's number; the count says it all.
             counted = item.key == "gpus.count" or (shifted and item.key.startswith("gpus."))
             if item.severity == "error" and not counted:
                 yield item.key, f"{item.expected} (profile {kind.profile})", item.found, "error"
         return
-    assert kind.model is not None
-    wanted, found = (_compute(one) for one in (kind.model, topology))
+    wanted, found = (len(compute_nics(one)) for one in (model, topology))
     if wanted != found:
         yield "compute NICs", f"{wanted} (most of {kind.name})", str(found), "error"
-    for nic in topology.nics:
+    for nic in compute_nics(topology):
         for port in nic.ports:
-            if nic.role == "compute" and port.state not in ("ACTIVE", "UNKNOWN"):
+            if port.state not in ("ACTIVE", "UNKNOWN"):
                 name = f"nics.{nic.name}.port{port.number}.state"
                 yield name, "ACTIVE (compute NIC)", port.state, "error"
-
-
-def _compute(topology: Topology) -> int:
-    return sum(1 for nic in topology.nics if nic.role == "compute")

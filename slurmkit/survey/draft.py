@@ -7,6 +7,7 @@ from slurmkit.record import Record
 from slurmkit.site.switches import section_of
 from slurmkit.slurm.inventory import DeclaredPartition, Inventory
 from slurmkit.survey.compare import Mismatch
+from slurmkit.survey.facts import compute_nics
 from slurmkit.survey.kinds import Kind
 from slurmkit.topology.fabric.graph import SwitchGraph
 from slurmkit.topology.fabric.hierarchy import hierarchy
@@ -60,7 +61,7 @@ def draft(findings: Findings) -> str:
         head += ["#", "# What is declared, and is not so:"]
         head += [f"# - {item}" for item in findings.mismatches]
     return (
-        "\n".join(_one_line(line) for line in head)
+        "\n".join(map(_one_line, head))
         + "\n\n"
         + "".join(f"{line}\n" for line in _lines(tree(findings)))
     )
@@ -238,9 +239,9 @@ def _fabric(kinds: Iterable[Kind]) -> _Tree | None:
 def _ports(topology: Topology) -> list[tuple[str, float | None]]:
     """Return link layer and rate of each compute NIC that is known."""
     found = []
-    for nic in topology.nics:
+    for nic in compute_nics(topology):
         layers = {port.link_layer for port in nic.ports} - {"unknown"}
-        if nic.role == "compute" and len(layers) == 1:
+        if len(layers) == 1:
             found.append((layers.pop(), nic.rate_gbps))
     return found
 
@@ -271,4 +272,4 @@ def _value(key: str, item: Value) -> list[str]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split()) if not text.startswith("#") else text.replace("\n", " ")
+    return " ".join(text.split())

@@ -8,7 +8,7 @@ from slurmkit.errors import UsageError
 from slurmkit.record import Record
 from slurmkit.slurm.cluster import gpus_of_gres
 from slurmkit.topology.export_json import from_json
-from slurmkit.topology.model import Topology
+from slurmkit.topology.model import Nic, Topology
 
 _PAIR = re.compile(r"(\w+)=(\S+)")
 
@@ -52,9 +52,19 @@ class NodeFacts(Record):
     slurmd_gpus: int | None = None
 
     @property
+    def compute_nics(self) -> tuple[Nic, ...]:
+        """Its NICs that are for collectives; () when nothing tells."""
+        return () if self.topology is None else compute_nics(self.topology)
+
+    @property
     def num_gpus(self) -> int | None:
         """GPUs that it shows; None when nothing tells."""
         return self.slurmd_gpus if self.topology is None else len(self.topology.gpus)
+
+
+def compute_nics(topology: Topology) -> tuple[Nic, ...]:
+    """Return the NICs that are for collectives, whether their ports are up or not."""
+    return tuple(nic for nic in topology.nics if nic.role == "compute")
 
 
 def read_slurmd_c(text: str) -> Shape | None:

@@ -81,7 +81,6 @@ def kinds(declared: Sequence[DeclaredNode], facts: Mapping[str, NodeFacts]) -> l
 def _signature(facts: NodeFacts) -> _Signature:
     topology = facts.topology
     gpus = topology.gpus if topology else ()
-    nics = [nic for nic in topology.nics if nic.role == "compute"] if topology else []
     types = Counter(gres_type(gpu) for gpu in gpus)
     shape = facts.shape
     return _Signature(
@@ -90,7 +89,7 @@ def _signature(facts: NodeFacts) -> _Signature:
         sockets=shape.sockets,
         cores=shape.cores,
         threads=shape.threads,
-        nics=len(nics),
+        nics=len(facts.compute_nics),
     )
 
 
@@ -110,8 +109,6 @@ def _parts(
         if count >= enough or not any(_may_be_broken(signature, other) for other in large):
             large.append(signature)
     parts: dict[_Signature, list[str]] = {signature: [] for signature in large}
-    if not large:
-        return [list(hosts)]
     for host in hosts:
         signature = seen.get(host, large[0])
         parts[signature if signature in parts else _nearest(signature, large)].append(host)
@@ -150,7 +147,8 @@ def _kind(
     )
     alike = [host for host, signature in seen.items() if signature == usual]
     profile, model = _profile([facts[host].topology for host in alike])
-    memory = min((facts[host].shape.memory_mib for host in alike), default=0)
+    told = (facts[host].shape.memory_mib for host in alike)
+    memory = min((size for size in told if size), default=0)
     gpu_type = usual.gpu_type if usual else ""
     return Kind(
         name="",

@@ -162,6 +162,12 @@ def test_nodes_without_slurm_are_grouped_by_what_they_are() -> None:
     ]
 
 
+def test_a_node_that_lacks_gpus_is_told_of_without_slurm_too() -> None:
+    seen = {**facts("n1 n2 n3"), **facts("n4", num_gpus=6)}
+    (item,) = odd_nodes(kinds([], seen), seen)
+    assert str(item) == "n4: gpus: declared 8 (most of dgx-h100), found 6"
+
+
 # -- mismatches -----------------------------------------------------------------------------------
 
 
@@ -171,6 +177,8 @@ def test_nodes_without_slurm_are_grouped_by_what_they_are() -> None:
         ({"memory_mib": 2_100_000}, "memory: declared 2100000 MiB", "error"),
         ({"memory_mib": 1_000_000}, "memory: declared 1000000 MiB", "note"),
         ({"cores": 60}, "2 x 60 x 2 (slurm.conf), found 2 x 56 x 2", "error"),
+        # Slurm compares the products: a node declared by CPUs=224 alone is all right.
+        ({"sockets": 224, "cores": 1, "threads": 1}, "224 x 1 x 1 (slurm.conf), found 2 x", "note"),
         ({"threads": 1}, "2 x 56 x 1 (slurm.conf), found 2 x 56 x 2", "note"),
         ({"gpus": 4}, "gpus: declared 4 (slurm.conf), found 8", "note"),
     ],
@@ -326,6 +334,30 @@ def test_a_fabric_goes_into_the_site(tmp_path: Path) -> None:
     assert site.affinity is not None
     assert site.affinity.wiring == "rails"
     assert (tmp_path / "site/files/etc/slurm/topology.conf").read_text().endswith("Nodes=n1\n")
+
+
+def lldp(**switches: str) -> str:
+    interfaces = [
+        {"name": name, "chassis": [{"name": [{"value": switch}]}]}
+        for name, switch in switches.items()
+    ]
+    return json.dumps({"lldp": [{"interface": interfaces}]})
+
+
+def test_a_network_for_management_is_no_rail(tmp_path: Path) -> None:
+    node = dgx("n1")
+    first = next(nic for nic in node.nics if nic.role == "compute")
+    nics = tuple(nic.replace(netdevs=("eth9",)) if nic == first else nic for nic in node.nics)
+    hosts = {host: node.replace(host=host, nics=nics) for host in ("n1", "n2")}
+    folder = folder_of(tmp_path, ANSWERS, hosts)
+    (folder / "hosts" / "n1.lldp").write_text(lldp(eth0="office", eth9="leaf1"))
+    (folder / "hosts" / "n2.lldp").write_text("lldpd is not ready")
+    report = init_site(tmp_path / "site", from_dir=folder)
+    assert "cables of eth0 were left out" in report.unseen
+    assert any(words.startswith("n2.lldp:1:1: no JSON") for words in report.unseen)
+    switches = read_site(tmp_path / "site" / "site.yaml").site.switches
+    assert switches is not None
+    assert {name: leaf.nodes for name, leaf in switches.leaves.items()} == {"leaf1": "n1"}
 
 
 def test_a_site_is_compared_with_its_nodes(tmp_path: Path) -> None:
