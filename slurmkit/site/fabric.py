@@ -18,12 +18,11 @@ PresetName = Literal["infiniband-ndr", "roce-400", "roce-800", "ethernet"]
 
 
 def _networks(value: str) -> str:
-    for part in value.split(","):
-        try:
-            IPv4Network(part.strip())
-        except ValueError as error:
-            raise ValueError(f"must be an IPv4 network such as 10.1.0.0/16: {error}") from None
-    return value
+    """Return the networks as NCCL and ``slurmkit exec`` read them: no blanks, and no netmasks."""
+    try:
+        return ",".join(str(IPv4Network(part.strip())) for part in value.split(","))
+    except ValueError as error:
+        raise ValueError(f"must be an IPv4 network such as 10.1.0.0/16: {error}") from None
 
 
 def _index(value: object) -> object:
@@ -186,11 +185,10 @@ def _of_keys(fabric: Fabric, preset: Preset) -> list[Setting]:
     where = "site.yaml"
     if fabric.subnet and preset.roce:
         reason = "the compute NICs' network: a GID outside it is another network's"
-        subnet = ",".join(part.strip() for part in fabric.subnet.split(","))
         # NCCL takes one range; where there are several, the index that the node finds decides.
-        if "," not in subnet:
-            found.append(Setting("NCCL_IB_ADDR_RANGE", subnet, reason, where))
-        found.append(Setting("SLURMKIT_GID_SUBNET", subnet, reason, where))
+        if "," not in fabric.subnet:
+            found.append(Setting("NCCL_IB_ADDR_RANGE", fabric.subnet, reason, where))
+        found.append(Setting("SLURMKIT_GID_SUBNET", fabric.subnet, reason, where))
     if fabric.socket_interface:
         reason = "the site names the interface of sockets"
         name = fabric.socket_interface

@@ -14,6 +14,7 @@ from slurmkit.site.fabric_reference import markdown
 from slurmkit.site.models import Site
 from slurmkit.spec.models import JobSpec
 from slurmkit.topology.affinity_env import VARIABLES
+from slurmkit.topology.gids import parse_subnets
 
 _TWO = {"resources": {"nodes": 2}}
 
@@ -97,6 +98,13 @@ def test_nccl_gets_no_range_where_there_are_several_networks() -> None:
     env = env_of({"preset": "roce-400", "subnet": "10.1.0.0/16, 10.2.0.0/16"})
     assert "NCCL_IB_ADDR_RANGE" not in env
     assert env["SLURMKIT_GID_SUBNET"] == "10.1.0.0/16,10.2.0.0/16"
+
+
+def test_a_network_comes_to_the_ranks_as_they_read_it() -> None:
+    env = env_of({"preset": "roce-400", "subnet": "10.1.0.0/255.255.0.0"})
+    assert env["NCCL_IB_ADDR_RANGE"] == env["SLURMKIT_GID_SUBNET"] == "10.1.0.0/16"
+    several = env_of({"preset": "roce-400", "subnet": "10.1.0.0/255.255.0.0 ,10.2.0.7"})
+    assert parse_subnets(several["SLURMKIT_GID_SUBNET"]) == parse_subnets("10.1.0.0/16,10.2.0.7/32")
 
 
 @pytest.mark.parametrize(
