@@ -15,7 +15,7 @@ from slurmkit.survey.collect import Survey, from_cluster, from_folder
 from slurmkit.survey.compare import Mismatch, mismatches, nodes_of_site, odd_nodes
 from slurmkit.survey.draft import Findings, draft
 from slurmkit.survey.facts import NodeFacts
-from slurmkit.survey.folder import make_folder
+from slurmkit.survey.folder import make_folder, require_free
 from slurmkit.survey.kinds import Kind, kinds
 from slurmkit.topology.fabric.audit import audit
 from slurmkit.topology.fabric.errors import FabricError
@@ -166,6 +166,8 @@ def init_site(
         UsageError: the folder exists, or nothing is known of any node.
         SlurmUnreachableError: there is no Slurm here.
     """
+    if folder is not None:
+        require_free(folder)  # before nodes are asked for nothing
     seen = _look(from_dir, progress, run_jobs=run_jobs)
     found, differences = _compared(seen)
     if not found:

@@ -5,21 +5,36 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from slurmkit.errors import SlurmError, UsageError
 from slurmkit.hostlist import compress
 from slurmkit.record import Record
-from slurmkit.slurm.inventory import ANSWERS, DeclaredNode, Inventory, NodeDoor, read_inventory
+from slurmkit.slurm.inventory import ANSWERS, DeclaredNode, Inventory, read_inventory
 from slurmkit.survey.facts import NodeFacts, read_node
 
 Progress = Callable[[str], None]
 
-_PARTS = ("slurmd", "topology", "lldp")
-_SUFFIXES = {"slurmd": ".slurmd", "topology": ".json", "lldp": ".lldp"}
+#: Parts of a node's answer, and how the files end that hold them.
+SUFFIXES = {"slurmd": ".slurmd", "topology": ".json", "lldp": ".lldp"}
 _WAIT_S = 20
 _TIMEOUT_S = 120.0
 # A node that did not answer through two partitions is busy, or not for me.
 _MOST_TRIES = 2
+# Slurm refuses this user, and not this moment: no other partition helps.
+_NOT_ME = ("Invalid account", "Invalid user id")
+
+
+class Door(Protocol):
+    """What is asked of Slurm; `NodeDoor` asks the real one."""
+
+    def answers(self) -> dict[str, str]:
+        """Return what Slurm's programs print, by the names of ANSWERS."""
+
+    def run_on(
+        self, hosts: Sequence[str], partition: str, script: str, *, wait_s: int, timeout_s: float
+    ) -> dict[str, str]:
+        """Run a script once on each of these nodes; return what it printed by host."""
 
 
 class Survey(Record):
@@ -40,7 +55,7 @@ class Survey(Record):
     outputs: Mapping[str, Mapping[str, str]]
 
 
-def from_cluster(door: NodeDoor, progress: Progress, *, run_jobs: bool = True) -> Survey:
+def from_cluster(door: Door, progress: Progress, *, run_jobs: bool = True) -> Survey:
     """Return what Slurm says, and what nodes say on which a short job can run now.
 
     Args:
@@ -81,7 +96,7 @@ def from_folder(folder: Path) -> Survey:
             if (folder / f"{name}.txt").is_file()
         }
         outputs: dict[str, dict[str, str]] = {}
-        for part, suffix in _SUFFIXES.items():
+        for part, suffix in SUFFIXES.items():
             for path in sorted((folder / "hosts").glob(f"*{suffix}")):
                 host = path.name.removesuffix(suffix)
                 outputs.setdefault(host, {})[part] = path.read_text("utf-8", "replace")
@@ -103,7 +118,7 @@ def _survey(
     unseen: Iterable[str],
 ) -> Survey:
     nodes = {
-        host: read_node(host, *(parts.get(part, "") for part in _PARTS))
+        host: read_node(host, *(parts.get(part, "") for part in SUFFIXES))
         for host, parts in outputs.items()
     }
     by_note: dict[str, list[str]] = {}
@@ -136,7 +151,7 @@ def parts_of(printed: str) -> dict[str, str]:
     parts: dict[str, list[str]] = {}
     current: list[str] = []
     for line in printed.splitlines():
-        if line.startswith("@@") and line[2:] in _PARTS:
+        if line.startswith("@@") and line[2:] in SUFFIXES:
             current = parts.setdefault(line[2:], [])
         else:
             current.append(line)
@@ -144,7 +159,7 @@ def parts_of(printed: str) -> dict[str, str]:
 
 
 def _ask_nodes(
-    door: NodeDoor, inventory: Inventory, progress: Progress
+    door: Door, inventory: Inventory, progress: Progress
 ) -> tuple[dict[str, Mapping[str, str]], list[str]]:
     """Return what nodes printed, and why others did not."""
     by_name = {node.name: node for node in inventory.nodes}
@@ -157,7 +172,7 @@ def _ask_nodes(
         ready = [by_name[host] for host in partition.nodes if host in by_name]
         ready = [node for node in ready if node.ready and node.name not in outputs]
         ready = [node for node in ready if tries[node.name] < _MOST_TRIES]
-        if not ready or (refusals and _same_answer(refusals)):
+        if not ready or any(word in said for said in refusals.values() for word in _NOT_ME):
             continue
         progress(f"asking {compress([node.name for node in ready])} through {partition.name}")
         for group in _groups(ready):
@@ -182,9 +197,3 @@ def _groups(ready: Sequence[DeclaredNode]) -> list[list[str]]:
     idle = [node.name for node in ready if node.state == "IDLE"]
     others = [node.name for node in ready if node.state != "IDLE"]
     return [group for group in (idle, others) if group]
-
-
-def _same_answer(refusals: Mapping[str, str]) -> bool:
-    """Return whether Slurm refuses this user, and not this moment: no other partition helps."""
-    words = ("Invalid account", "Invalid user id")
-    return any(word in said for said in refusals.values() for word in words)

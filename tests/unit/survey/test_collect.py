@@ -50,7 +50,7 @@ def silent(_line: str) -> None:
 
 
 def test_nodes_with_room_are_asked_once_each_idle_ones_first(door: Door) -> None:
-    seen = from_cluster(door, silent)  # type: ignore[arg-type]
+    seen = from_cluster(door, silent)
     assert door.asked == [("a", ("n1",)), ("a", ("n2",)), ("b", ("n5",))]
     assert set(seen.nodes) == {"n1", "n2", "n5"}
     assert "not asked, so taken as Slurm declares them: n[3-4]" in seen.unseen
@@ -58,7 +58,7 @@ def test_nodes_with_room_are_asked_once_each_idle_ones_first(door: Door) -> None
 
 def test_a_partition_that_refuses_me_does_not_keep_me_out_of_the_next(door: Door) -> None:
     door.refuses["a"] = "User's group not permitted to use this partition"
-    seen = from_cluster(door, silent)  # type: ignore[arg-type]
+    seen = from_cluster(door, silent)
     assert set(seen.nodes) == {"n1", "n2", "n5"}
     assert any("ran in partition a: User's group not permitted" in line for line in seen.unseen)
 
@@ -66,18 +66,18 @@ def test_a_partition_that_refuses_me_does_not_keep_me_out_of_the_next(door: Door
 def test_nodes_that_are_busy_are_not_asked_through_every_partition(door: Door) -> None:
     door.partitions = dict.fromkeys("abcdef", "n1")
     door.refuses = dict.fromkeys("abcdef", "Requested nodes are busy")
-    from_cluster(door, silent)  # type: ignore[arg-type]
+    from_cluster(door, silent)
     assert [partition for partition, _ in door.asked] == ["a", "b"]
 
 
 def test_a_user_whom_slurm_does_not_know_is_not_tried_everywhere(door: Door) -> None:
     door.refuses = dict.fromkeys("ab", "Invalid account or account/partition combination")
-    seen = from_cluster(door, silent)  # type: ignore[arg-type]
+    seen = from_cluster(door, silent)
     assert {partition for partition, _ in door.asked} == {"a"}
     assert seen.nodes == {}
 
 
 def test_nothing_is_run_when_it_is_not_wanted(door: Door) -> None:
-    seen = from_cluster(door, silent, run_jobs=False)  # type: ignore[arg-type]
+    seen = from_cluster(door, silent, run_jobs=False)
     assert door.asked == []
     assert "no node was asked" in seen.unseen[0]
