@@ -69,7 +69,7 @@ class TierLimits(Section):
 class Tier(Section):
     """A class of service: how important a job is and what it may be interrupted by."""
 
-    qos: Word = Field(description="QOS of the tier.")
+    qos: Name = Field(description="QOS of the tier.")
     partition: Word | None = Field(None, description="Partition of the tier.")
     preemptible: bool = Field(False, description="May be requeued for a higher tier.")
     priority: Annotated[int, Field(ge=0, le=2**31)] | None = Field(

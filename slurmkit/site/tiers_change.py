@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slurmkit.site.tiers_wanted import MARK, Row, Value
+from slurmkit.units import format_slurm_time
 
 #: Column of ``sacctmgr show`` to word of ``sacctmgr add`` and ``modify``.
 WORDS = {
@@ -31,9 +32,10 @@ WORDS = {
     "defaultaccount": "DefaultAccount",
     "adminlevel": "AdminLevel",
 }
+#: Clears a setting.
 _UNSET = "-1"
-#: In sacctmgr these are cleared by this word; -1 clears the others.
-_CLEARED = {"preemptmode": "cluster"}
+#: Of these a bare number would be minutes (sacctmgr(1)).
+_TIMES = ("maxwall", "preemptexempttime")
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def differing(row: Row, have: Row, *, own: bool) -> tuple[Setting, ...]:
         old = have.get(name)
         if _same(name, new, old) or (_empty(new) and not (own and have)):
             continue
-        settings.append(Setting(WORDS[name], text_of(old), _new_text(new, old)))
+        settings.append(Setting(WORDS[name], text_of(old, name), _new_text(new, old, name)))
     return tuple(settings)
 
 
@@ -100,10 +102,12 @@ def _empty(value: Value) -> bool:
     return value is None or value == "" or (not isinstance(value, (int, float)) and not value)
 
 
-def text_of(value: Value) -> str:
-    """Return a value as sacctmgr reads it."""
+def text_of(value: Value, column: str = "") -> str:
+    """Return a column's value as sacctmgr reads it."""
     if value is None:
         return ""
+    if column in _TIMES and isinstance(value, int):
+        return format_slurm_time(value)
     if isinstance(value, frozenset):
         return ",".join(sorted(value))
     if isinstance(value, Mapping):
@@ -114,12 +118,12 @@ def text_of(value: Value) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _new_text(new: Value, old: Value) -> str:
+def _new_text(new: Value, old: Value, column: str) -> str:
     """Return a value to set; an amount that goes is cleared one by one."""
     if isinstance(new, Mapping):
         dropped = {key: -1 for key in (old if isinstance(old, Mapping) else {}) if key not in new}
         return ",".join(filter(None, (text_of(new), text_of(dropped).replace("-1M", "-1"))))
-    return text_of(new)
+    return text_of(new, column)
 
 
 def change_of(
@@ -134,19 +138,8 @@ def change_of(
         settings: what changes.
         command: sacctmgr's words up to the values.
     """
-    columns = {word: column for column, word in WORDS.items()}
-    values = tuple(f"{item.name}={_argument(columns[item.name], item.new)}" for item in settings)
+    values = tuple(f"{item.name}={item.new or _UNSET}" for item in settings)
     return Change(action, entity, name, settings, (*command, *values))
-
-
-def _argument(column: str, new: str) -> str:
-    if not new:
-        return _CLEARED.get(column, _UNSET)
-    if column in ("maxwall", "preemptexempttime"):
-        # sacctmgr(1): a bare number would be minutes.
-        seconds = int(new)
-        return f"{seconds // 3600:02d}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}"
-    return new
 
 
 def words_of(value: Value) -> frozenset[str]:

@@ -50,13 +50,25 @@ def _tiers(site: "Site") -> Iterator[Found]:
 
 
 def _loops(site: "Site") -> Iterator[Found]:
-    """Yield tiers that push each other aside, which slurmdbd refuses."""
+    """Yield tiers that push each other aside, be it by way of others: slurmdbd refuses them."""
     lower = preempted(site.tiers)
     for name, others in lower.items():
-        loops = [other for other in others if name == other or name in lower[other]]
+        loops = [other for other in others if name in _reached(other, lower)]
         if loops and site.tiers[name].preempts is not None:
             message = f"{name} and {loops[0]} push each other aside"
             yield message, f"tiers.{name}.preempts", "Leave one of them out.", "impossible"
+
+
+def _reached(name: str, lower: Mapping[str, Sequence[str]]) -> set[str]:
+    """Return a tier and all that it pushes aside, itself or by way of others."""
+    found: set[str] = set()
+    ahead = [name]
+    while ahead:
+        tier = ahead.pop()
+        if tier not in found:
+            found.add(tier)
+            ahead += lower[tier]
+    return found
 
 
 def _names(site: "Site") -> Iterator[Found]:

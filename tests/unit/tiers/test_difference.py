@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmkit.site.models import Site
-from slurmkit.site.tiers_change import WORDS, Change
+from slurmkit.site.tiers_change import WORDS, Change, Setting
 from slurmkit.site.tiers_diff import difference
 from slurmkit.site.tiers_found import ACCOUNTS, ASSOCIATIONS, QOS, USERS, found_state, read_value
 from slurmkit.site.tiers_wanted import State, wanted_state
@@ -192,6 +192,16 @@ def test_our_own_qos_loses_what_site_yaml_names_no_more() -> None:
     assert commands(text, qos=[have]) == [
         "modify qos where name=high set GrpTRES=cpu=4,gres/gpu=-1 MaxWall=-1 MaxJobsPerUser=-1"
     ]
+
+
+def test_times_are_shown_as_sacctmgr_shows_them() -> None:
+    have = {"name": "high", "description": "slurmkit: tier high", "maxwall": "01:00:00",
+            "priority": "100", "usagefactor": "1.000000", "preemptmode": "cluster"}  # fmt: skip
+    text = "name: c1\ntiers: {high: {qos: high, limits: {max_time: 36h}}}\n"
+    found = found_state(tables(qos=[have]), "c1")
+    (change,) = difference(wanted_state(site(text)), found).changes
+    assert change.settings == (Setting("MaxWall", "01:00:00", "1-12:00:00"),)
+    assert change.command[-1] == "MaxWall=1-12:00:00"
 
 
 def test_an_account_of_others_keeps_its_qos_and_its_description() -> None:

@@ -82,6 +82,13 @@ def test_weights_of_what_costs_something() -> None:
             "tiers.b.preempts",
             "push each other aside",
         ),
+        (
+            "tiers: {a: {qos: a, preemptible: true, preempts: [b]},"
+            " b: {qos: b, preemptible: true, preempts: [c]},"
+            " c: {qos: c, preemptible: true, preempts: [a]}}",
+            "tiers.c.preempts",
+            "c and a push each other aside",
+        ),
         ("tiers: {a: {qos: a, preempts: [a]}}", "tiers.a.preempts", "push each other aside"),
         ("accounts: {a: {parent: b}}", "accounts.a.parent", "no 'b' under accounts"),
         ("accounts: {a: {parent: b}, b: {parent: a}}", "accounts.a.parent", "a circle"),
@@ -114,6 +121,7 @@ def test_what_does_not_fit_together(tmp_path, text: str, key: str, message: str)
         "accounts: {a: {description: 'x | y'}}",
         "accounts: {a: {users: ['user 1']}}",
         "accounts: {a: {users: ['x,y']}}",
+        "tiers: {a: {qos: 'a,b'}}",
         "tiers: {a: {qos: a, usage_factor: -1}}",
         "tiers: {a: {qos: a, limits: {total: {gpus: 0}}}}",
         "tiers: {a: {qos: a, on_preempt: suspend}}",
