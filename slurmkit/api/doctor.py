@@ -1,5 +1,6 @@
 """Examine this host, the nodes of a job, or hosts by SSH: what ``slurmkit doctor`` does."""
 
+import math
 import os
 import secrets
 import subprocess
@@ -13,13 +14,14 @@ from slurmkit.api.doctor_hosts import Answers, ask_by_srun, ask_by_ssh
 from slurmkit.api.preparing import run_root_of
 from slurmkit.doctor.checks import allreduce
 from slurmkit.doctor.checks.shared import PREFIX
-from slurmkit.doctor.link import Fabric, Link
+from slurmkit.doctor.link import Fabric as Expected
+from slurmkit.doctor.link import Link
 from slurmkit.doctor.node import Request, examine
 from slurmkit.doctor.registry import GROUPS, all_links, links_of
 from slurmkit.doctor.report import DoctorReport, make_report
 from slurmkit.errors import UsageError
 from slurmkit.hostlist import expand
-from slurmkit.site.fabric import environment, expectation
+from slurmkit.site.fabric import Fabric, environment, expectation
 from slurmkit.site.lookup import FoundSite, find_site
 from slurmkit.slurm.everywhere import own_job, step_of_job
 
@@ -86,13 +88,14 @@ def doctor(where: Where | None = None, what: What | None = None) -> DoctorReport
     """
     where, what = where or Where(), what or What()
     links = _links(what.only)
-    found = find_site(what.site)
     hosts = _hosts(where)
+    found = find_site(what.site)
+    fabric = _fabric(found, where, os.environ)
     within_s = max(5.0, what.deadline_s - _START_S)
     request = Request(
         token=secrets.token_hex(6),
         only=what.only,
-        fabric=_fabric(found),
+        fabric=Expected(**expectation(fabric)._asdict()) if fabric else Expected(),
         shared_dir=_shared(found, hosts, what.shared_dir),
         ssh=("ssh", "-oBatchMode=yes", "-oConnectTimeout=5") if what.ssh else (),
         root=what.root,
@@ -101,10 +104,10 @@ def doctor(where: Where | None = None, what: What | None = None) -> DoctorReport
     )
     try:
         if hosts is not None:
-            reports, silent = ask_by_ssh(hosts, request, what.deadline_s)
+            reports, silent = ask_by_ssh(hosts, request, within_s + _START_S)
         else:
-            fabric = environment(found.site.fabric) if found.site.fabric else {}
-            reports, silent = _ask(where, request, os.environ, {**fabric, **os.environ})
+            variables = environment(fabric) if fabric else {}
+            reports, silent = _ask(where, request, os.environ, {**variables, **os.environ})
     finally:
         _clean(request)
     return make_report(links, reports, silent)
@@ -127,6 +130,7 @@ def _ask(
             partition=where.partition,
             account=where.account,
             wait_s=where.wait_s,
+            minutes=1 + math.ceil(deadline_s / 60),
         )
         reports, silent = ask_by_srun(srun, request, env, deadline_s + where.wait_s)
         if wants_allreduce and not silent:
@@ -151,16 +155,24 @@ def _links(only: tuple[str, ...]) -> tuple[Link, ...]:
         raise UsageError(f"no link {unknown.args[0]!r}", hint=f"choose from: {names}") from None
 
 
-def _fabric(found: FoundSite) -> Fabric:
-    if found.site.fabric is None:
-        return Fabric()
-    return Fabric(**expectation(found.site.fabric)._asdict())
+def _fabric(found: FoundSite, where: Where, env: Mapping[str, str]) -> Fabric | None:
+    """Return the site's fabric; None where the partition that is looked at is not on it."""
+    fabric = found.site.fabric
+    partition = where.partition or env.get("SLURM_JOB_PARTITION", "")
+    if fabric and fabric.partitions and partition and partition not in fabric.partitions:
+        return None
+    return fabric
 
 
 def _hosts(where: Where) -> "Hosts | None":
     """Return the hosts of hosts.yaml; None where none was named."""
     if sum([where.here, where.nodes is not None, where.hosts_file is not None]) > 1:
         raise UsageError("--here, --nodes and --hosts exclude each other")
+    if where.nodes is None and (where.partition or where.account):
+        raise UsageError(
+            "--partition and --account are those of a job of doctor's own",
+            hint="name its size, too: --nodes 2",
+        )
     if where.hosts_file is None:
         return None
     from slurmkit.hosts.lookup import read_hosts  # noqa: PLC0415 (few come this way)

@@ -44,7 +44,7 @@ def step_of_job(nodes: Sequence[str]) -> list[str]:
 
 
 def own_job(
-    num_nodes: int, *, partition: str = "", account: str = "", wait_s: int = 60, minutes: int = 5
+    num_nodes: int, *, partition: str = "", account: str = "", wait_s: int, minutes: int
 ) -> list[str]:
     """Return the words of an srun that makes a short job of its own.
 

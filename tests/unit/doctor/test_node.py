@@ -2,6 +2,7 @@
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 from slurmkit.api.doctor import What, Where, doctor
 from slurmkit.api.schemas import schema_of
 from slurmkit.cli.app import app
-from slurmkit.doctor.checks import kernel
+from slurmkit.doctor.checks import kernel, mtu
 from slurmkit.doctor.link import Answer, Fabric, fail, passed
 from slurmkit.doctor.node import (
     HostReport,
@@ -102,11 +103,29 @@ def test_a_failure_says_what_to_do_and_ends_with_1(monkeypatch: pytest.MonkeyPat
     assert "kernel: mend it with care" in text
 
 
+def test_nodes_of_another_partition_are_not_held_against_the_fabric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their HCA has the MTU of its own network."""
+    path = tmp_path / "site.yaml"
+    path.write_text("fabric: {preset: roce-400, partitions: [gpu]}\n")
+    seen = mtu.LINK.replace(look=lambda place: passed(place.fabric.preset or "no fabric"))
+    monkeypatch.setattr(mtu, "LINK", seen)
+    monkeypatch.delenv("SLURM_JOB_PARTITION", raising=False)
+    for partition, words in (("", "roce-400"), ("gpu", "roce-400"), ("cpu", "no fabric")):
+        monkeypatch.setenv("SLURM_JOB_PARTITION", partition)
+        report = doctor(Where(here=True), What(only=("mtu",), shared_dir="", site=str(path)))
+        assert report.links[0].hosts[0].detail == words
+
+
 def test_a_job_examines_its_own_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     with pytest.raises(UsageError, match="inside job 7"):
         doctor(Where(nodes=2), What(only=("kernel",), shared_dir=""))
     with pytest.raises(UsageError, match="exclude each other"):
         doctor(Where(nodes=2, here=True))
+    with pytest.raises(UsageError, match="--partition and --account") as refused:
+        doctor(Where(partition="gpu"), What(only=("kernel",)))
+    assert "--nodes 2" in refused.value.hint
     with pytest.raises(UsageError, match="no link 'nothing'"):
         doctor(Where(here=True), What(only=("nothing",)))
