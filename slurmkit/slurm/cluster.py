@@ -60,7 +60,7 @@ def read_limits(answers: Answers, user: str, user_groups: frozenset[str]) -> Lim
     Raises:
         SlurmError: an answer is not what it should be.
     """
-    config = _config(answers.config)
+    config = read_config(answers.config)
     nodes = normalise.read_rows(answers.nodes, "nodes", "the list of nodes")
     shapes = {str(node["name"]): _shape(node) for node in nodes}
     partitions = normalise.records(answers.partitions, "PartitionName")
@@ -81,7 +81,7 @@ def read_limits(answers: Answers, user: str, user_groups: frozenset[str]) -> Lim
         user_qos=_user_qos(answers.accounts, user),
         reservations={info.name: info for info in _reservations(answers.reservations)},
         licenses={info.name: info for info in _licenses(answers.licenses)},
-        mpi_plugins=_mpi_plugins(answers.mpi),
+        mpi_plugins=read_mpi_plugins(answers.mpi),
         srun_plugin_options=_plugin_options(answers.srun_help),
         job_requeue=config.get("JobRequeue", "1") != "0",
         max_mem_per_node_mib=normalise.limit(config.get("MaxMemPerNode")) or None,
@@ -91,7 +91,8 @@ def read_limits(answers: Answers, user: str, user_groups: frozenset[str]) -> Lim
     )
 
 
-def _config(printed: str) -> dict[str, str]:
+def read_config(printed: str) -> dict[str, str]:
+    """Return ``scontrol show config`` by key."""
     pairs = (line.partition("=") for line in printed.splitlines() if "=" in line)
     return {key.strip(): value.strip() for key, _, value in pairs}
 
@@ -236,7 +237,8 @@ def _licenses(printed: str) -> list[LicenseInfo]:
     ]
 
 
-def _mpi_plugins(printed: str) -> frozenset[str]:
+def read_mpi_plugins(printed: str) -> frozenset[str]:
+    """Return the names that ``srun --mpi=list`` lists, plugins with a version among them."""
     names = {line.strip() for line in printed.splitlines() if re.fullmatch(r"\s+[\w-]+", line)}
     versions = re.findall(r"plugin versions available: (.*)", printed)
     return frozenset(names | {word for line in versions for word in line.split(",") if word})

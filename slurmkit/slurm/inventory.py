@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from slurmkit import hostlist
 from slurmkit.errors import SlurmError
 from slurmkit.slurm import normalise
-from slurmkit.slurm.cluster import gpus_of_gres
+from slurmkit.slurm.cluster import gpus_of_gres, read_config, read_mpi_plugins
 from slurmkit.slurm.environ import query_environment
 from slurmkit.slurm.runner import Runner
 
@@ -64,7 +64,6 @@ class DeclaredNode:
     gpu_type: str = ""
     features: tuple[str, ...] = ()
     state: str = ""
-    reason: str = ""
     partitions: tuple[str, ...] = ()
     address: str = ""
 
@@ -97,7 +96,7 @@ class Inventory:
     """All of a cluster's configuration that a survey reads.
 
     Attributes:
-        config: ``scontrol show config`` by key; ``SlurmctldHost`` lists all controllers.
+        config: ``scontrol show config`` by key.
         qos: priority and the QOS that it may push aside, by name; None when there is no database.
     """
 
@@ -120,27 +119,21 @@ ANSWERS = ("config", "nodes", "partitions", "qos", "mpi")
 
 def read_inventory(answers: Mapping[str, str]) -> Inventory:
     """Return what the programs printed, by the names of ANSWERS; absent ones are empty."""
-    config, controllers = _config(answers.get("config", ""))
+    config = read_config(answers.get("config", ""))
     nodes = normalise.records(answers.get("nodes", ""), "NodeName")
     partitions = normalise.records(answers.get("partitions", ""), "PartitionName")
     qos = answers.get("qos")
-    plugins = answers.get("mpi", "").splitlines()
     return Inventory(
         config=config,
         nodes=tuple(_node(row) for row in nodes),
         partitions=tuple(_partition(row) for row in partitions),
         qos=None if qos is None else dict(_qos(line) for line in qos.splitlines() if "|" in line),
-        controllers=controllers,
-        mpi=tuple(line.strip() for line in plugins if line.startswith((" ", "\t"))),
+        # 22.05 and later: SlurmctldHost[0] = ctl(10.0.0.1)
+        controllers=tuple(
+            value for key, value in config.items() if key.startswith("SlurmctldHost")
+        ),
+        mpi=tuple(sorted(read_mpi_plugins(answers.get("mpi", "")))),
     )
-
-
-def _config(printed: str) -> tuple[dict[str, str], tuple[str, ...]]:
-    pairs = [line.partition("=")[::2] for line in printed.splitlines() if "=" in line]
-    config = {key.strip(): value.strip() for key, value in pairs}
-    # 22.05 and later: SlurmctldHost[0] = ctl(10.0.0.1)
-    hosts = [value for key, value in config.items() if key.startswith("SlurmctldHost")]
-    return config, tuple(hosts)
 
 
 def _node(row: Mapping[str, str]) -> DeclaredNode:
@@ -157,7 +150,6 @@ def _node(row: Mapping[str, str]) -> DeclaredNode:
         gpu_type=gpu_type,
         features=tuple(normalise.words(row.get("AvailableFeatures"))),
         state=row.get("State", ""),
-        reason=normalise.text(row.get("Reason")),
         partitions=tuple(normalise.words(row.get("Partitions"))),
         address="" if row.get("NodeAddr") == row["NodeName"] else row.get("NodeAddr", ""),
     )

@@ -264,7 +264,7 @@ def test_lines_of_slurm_conf() -> None:
 
 
 def node(name: str, state: str = "IDLE", partitions: tuple[str, ...] = ("gpu",)) -> DeclaredNode:
-    return DeclaredNode(name, 2, 4, 1, 8, 1000, 8, "h100", (), state, "", partitions)
+    return DeclaredNode(name, 2, 4, 1, 8, 1000, 8, "h100", (), state, partitions)
 
 
 def job(number: int, nodes: int = 1, gpus: int = 8, reason: str = "Resources") -> WaitingJob:

@@ -23,7 +23,7 @@ from slurmkit.topology.profile import load_profile
 
 DGX = Shape(2, 56, 2, 2_000_000)
 DECLARED = DeclaredNode(
-    "n1", 2, 56, 2, 224, 1_900_000, 8, "h100", ("gpu",), "IDLE", "", ("gpu",)
+    "n1", 2, 56, 2, 224, 1_900_000, 8, "h100", ("gpu",), "IDLE", ("gpu",)
 )  # fmt: skip
 
 
