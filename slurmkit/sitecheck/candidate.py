@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from slurmkit.errors import InvalidInputError, Problem, UsageError
 from slurmkit.site.deploy.folder import FILES, RULES, Permission, Rules, read_rules
+from slurmkit.site.folders import shipped_sites
 from slurmkit.site.lookup import FILE_NAME, SYSTEM_PATH, read_site
 from slurmkit.site.models import Site
 from slurmkit.yamlfile.nodes import SourceMap
@@ -101,7 +102,8 @@ def read_candidate(folder: Path) -> Candidate:
     if not any(path.name == "slurm.conf" for path in confs):
         raise UsageError(
             f"{folder} is neither a site folder nor a folder with a slurm.conf",
-            hint=f"a site folder has {FILES}{ETC}/slurm.conf",
+            hint=f"a site folder has {FILES}{ETC}/slurm.conf; shipped sites are"
+            f" {', '.join(shipped_sites())}",
         )
     files = {
         f"{ETC}/{path.relative_to(folder)}": _read(path)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slurmkit.errors import Problem, SlurmkitError, UsageError
-from slurmkit.site.folders import find_folder, shipped_sites
+from slurmkit.site.folders import find_folder, release_of, shipped_sites
 from slurmkit.site.generate.release import Release
 from slurmkit.sitecheck import boot, compare, complaints, scripts
 from slurmkit.sitecheck.candidate import Candidate, read_candidate
@@ -44,7 +44,8 @@ def check_site(folder: Path, version: str = "", *, start: bool = True) -> Report
 
     Args:
         folder: the site.
-        version: release of Slurm; empty for what site.yaml says, else what this machine has.
+        version: release of Slurm; empty for the one that site.yaml is for, and without a site.yaml
+            what this machine has.
         start: whether to start a slurmctld on it.
 
     Raises:
@@ -78,10 +79,8 @@ def check_site(folder: Path, version: str = "", *, start: bool = True) -> Report
 def _release(candidate: Candidate, version: str, engines: list[boot.Engine]) -> Release:
     if version:
         return Release.parse(version)
-    slurm = getattr(candidate.site, "slurm", None)
-    said = getattr(slurm, "version", None)
-    if said:
-        return Release.parse(str(said))
+    if candidate.site is not None:
+        return release_of(candidate.site.slurm.version)
     known = engines or boot.engines()
     if known:
         return known[0].release

@@ -151,6 +151,7 @@ class _Ids:
     """Users and groups of a root, which may be an image with its own."""
 
     def __init__(self, root: Path) -> None:
+        self._root = root
         self._users = _table(root / "etc/passwd")
         self._groups = _table(root / "etc/group")
 
@@ -161,13 +162,21 @@ class _Ids:
             return (0, 0) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
         user = self._users.get(permission.owner)
         if user is None:
-            raise SlurmkitError(f"{path}: there is no user {permission.owner}")
+            raise self._missing(path, "user", permission.owner)
         if permission.group is None:
             return int(user[2]), int(user[3])
         group = self._groups.get(permission.group)
         if group is None:
-            raise SlurmkitError(f"{path}: there is no group {permission.group}")
+            raise self._missing(path, "group", permission.group)
         return int(user[2]), int(group[2])
+
+    def _missing(self, path: str, kind: str, name: str) -> SlurmkitError:
+        table = self._root / "etc" / ("passwd" if kind == "user" else "group")
+        return SlurmkitError(
+            f"{path}: there is no {kind} {name} in {table}",
+            hint=f"Slurm's packages make its users: install them first, or name another {kind}"
+            f" in {RULES}",
+        )
 
 
 def _table(path: Path) -> dict[str, list[str]]:

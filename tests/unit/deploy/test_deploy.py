@@ -184,6 +184,13 @@ def test_modes_and_owners_of_install_yaml(machine: Machine, site: Path) -> None:
         machine.changes(read_folder(site))
 
 
+def test_a_user_that_the_image_lacks_is_named(machine: Machine, site: Path) -> None:
+    (site / "install.yaml").write_text("permissions: {/etc/slurm/slurm.conf: {owner: nobody-here}}")
+    with pytest.raises(SlurmkitError, match=r"no user nobody-here in .*/root/etc/passwd") as caught:
+        machine.changes(read_folder(site))
+    assert "install.yaml" in caught.value.hint
+
+
 def test_secrets_are_judged_by_mode_and_owner_and_never_read(machine: Machine, site: Path) -> None:
     user, group = os.geteuid(), os.getegid()
     write(machine.root, {"/etc/passwd": f"munge:x:{user}:{group}::/:/bin/sh\n"})

@@ -12,6 +12,7 @@ import pytest
 
 from slurmkit.api.schemas import schema_of
 from slurmkit.errors import UsageError
+from slurmkit.site import generation
 from slurmkit.site.generate.release import Release
 from slurmkit.sitecheck.candidate import read_candidate
 from slurmkit.sitecheck.lint import lint
@@ -73,6 +74,15 @@ def test_the_release_is_the_sites_or_the_options(good_site: Callable[[str], Path
     assert check_site(Path("dgx-h100"), start=False).site == "dgx-h100"
     with pytest.raises(UsageError, match="no release"):
         check_site(folder, "new", start=False)
+
+
+def test_a_site_that_names_no_release_is_read_for_the_one_it_is_made_for(tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text(
+        "slurm: {confine: false}\nnode_types: {a: {nodes: n1, cores: 4, memory: 8G}}\n"
+    )
+    made = generation.run(str(tmp_path))
+    report = check_site(tmp_path, start=False)
+    assert (report.release, report.problems) == (made.slurm_version, ())
 
 
 def test_a_folder_of_conf_files_will_do(tmp_path: Path) -> None:
