@@ -14,7 +14,6 @@ from slurmkit.api.doctor_hosts import Answers, ask_by_srun, ask_by_ssh
 from slurmkit.api.preparing import run_root_of
 from slurmkit.doctor.checks import allreduce
 from slurmkit.doctor.checks.shared import PREFIX
-from slurmkit.doctor.link import Fabric as Expected
 from slurmkit.doctor.link import Link
 from slurmkit.doctor.node import Request, examine
 from slurmkit.doctor.registry import GROUPS, all_links, links_of
@@ -22,6 +21,7 @@ from slurmkit.doctor.report import DoctorReport, make_report
 from slurmkit.errors import UsageError
 from slurmkit.hostlist import expand
 from slurmkit.site.fabric import Fabric, environment, expectation
+from slurmkit.site.fabric_presets import Expectation
 from slurmkit.site.lookup import FoundSite, find_site
 from slurmkit.slurm.everywhere import own_job, step_of_job
 
@@ -95,7 +95,7 @@ def doctor(where: Where | None = None, what: What | None = None) -> DoctorReport
     request = Request(
         token=secrets.token_hex(6),
         only=what.only,
-        fabric=Expected(**expectation(fabric)._asdict()) if fabric else Expected(),
+        fabric=expectation(fabric) if fabric else Expectation(),
         shared_dir=_shared(found, hosts, what.shared_dir),
         ssh=("ssh", "-oBatchMode=yes", "-oConnectTimeout=5") if what.ssh else (),
         root=what.root,

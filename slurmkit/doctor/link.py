@@ -12,6 +12,7 @@ from pathlib import Path
 from slurmkit.health.check import Check, Node
 from slurmkit.health.verdict import FAIL, NOTE, PASSED, SKIPPED, WARN
 from slurmkit.record import Record
+from slurmkit.site.fabric_presets import Expectation
 
 Facts = Mapping[str, str]
 
@@ -56,28 +57,6 @@ def _pairs(facts: Facts | None) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((facts or {}).items()))
 
 
-class Fabric(Record):
-    """What the site says of its network; None and empty where it says nothing.
-
-    Attributes:
-        preset: such as ``roce-800``.
-        roce: whether RDMA runs over Ethernet.
-        rate_gbps: rated speed of a port.
-        mtu: of the compute NICs' interfaces.
-        subnet: networks of the compute NICs.
-        dscp: DSCP of RDMA packets.
-        priority: the priority that PFC keeps lossless.
-    """
-
-    preset: str = ""
-    roce: bool = False
-    rate_gbps: float | None = None
-    mtu: int | None = None
-    subnet: str = ""
-    dscp: int | None = None
-    priority: int | None = None
-
-
 class Place(Record):
     """The node to look at, and what is known about it.
 
@@ -96,7 +75,7 @@ class Place(Record):
     host: str
     hosts: tuple[str, ...]
     root: Path = Path("/")
-    fabric: Fabric = Fabric()
+    fabric: Expectation = Expectation()
     shared_dir: str = ""
     token: str = ""
     ssh: tuple[str, ...] = ()

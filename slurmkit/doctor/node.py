@@ -15,11 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slurmkit.doctor.link import Answer, Fabric, Place, pack, unpack
+from slurmkit.doctor.link import Answer, Place, pack, unpack
 from slurmkit.doctor.registry import links_of
 from slurmkit.health.run import run_checks
 from slurmkit.hostlist import expand
 from slurmkit.record import Record
+from slurmkit.site.fabric_presets import Expectation
 
 _MARK = "slurmkit-doctor"
 _CHUNK = 600
@@ -49,7 +50,7 @@ class Request(Record):
     hosts: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     name: str = ""
-    fabric: Fabric = Fabric()
+    fabric: Expectation = Expectation()
     shared_dir: str = ""
     ssh: tuple[str, ...] = ()
     root: str = "/"
@@ -59,15 +60,14 @@ class Request(Record):
     def to_json(self) -> str:
         """Return it as one word for a command line."""
         values = {name: getattr(self, name) for name in self._fields}
-        fabric = {name: getattr(self.fabric, name) for name in Fabric._fields}
-        return json.dumps({**values, "fabric": fabric}, separators=(",", ":"))
+        return json.dumps({**values, "fabric": self.fabric._asdict()}, separators=(",", ":"))
 
 
 def from_json(text: str) -> Request:
     """Return the request that ``to_json`` gave."""
     values: dict[str, Any] = json.loads(text)
     lists = {name: tuple(values[name]) for name in ("only", "hosts", "addresses", "ssh")}
-    return Request(**{**values, **lists, "fabric": Fabric(**values["fabric"])})
+    return Request(**{**values, **lists, "fabric": Expectation(**values["fabric"])})
 
 
 class HostReport(Record):
@@ -143,7 +143,11 @@ def to_lines(report: HostReport) -> list[str]:
     text = base64.b64encode(zlib.compress(json.dumps(body).encode())).decode()
     parts = [text[at : at + _CHUNK] for at in range(0, len(text), _CHUNK)]
     lines = [f"{_MARK} {report.host} {at}/{len(parts)} {part}" for at, part in enumerate(parts, 1)]
-    return [*lines, f"{_MARK} {report.host} {_TIME} {report.time:.6f}"]
+    return [*lines, _last_line(report.host, report.time)]
+
+
+def _last_line(host: str, seconds: float) -> str:
+    return f"{_MARK} {host} {_TIME} {seconds:.6f}"
 
 
 def from_lines(lines: Iterable[str]) -> list[HostReport]:
@@ -190,7 +194,7 @@ def main(arguments: Sequence[str]) -> int:
     *lines, _ = to_lines(report)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
-    sys.stdout.write(f"{to_lines(report.replace(time=time.time()))[-1]}\n")
+    sys.stdout.write(f"{_last_line(report.host, time.time())}\n")
     return 0
 
 

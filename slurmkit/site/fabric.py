@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from slurmkit.site.fabric_presets import PRESETS, Preset, Row
+from slurmkit.site.fabric_presets import PRESETS, Expectation, Preset, Row
 from slurmkit.yamlfile.shapes import Form
 from slurmkit.yamlfile.types import Env, Line, Section, Word
 
@@ -96,27 +96,6 @@ FabricField = Annotated[
     BeforeValidator(_preset_alone),
     Form(short={"enum": list(PRESETS)}),
 ]
-
-
-class Expectation(NamedTuple):
-    """What the fabric should be on every node; None where nobody said.
-
-    Attributes:
-        preset: its name.
-        roce: whether RDMA runs over Ethernet.
-        rate_gbps: rated speed of a port, Gb/s.
-        subnet: the compute NICs' networks; empty for any.
-        dscp: DSCP of RDMA packets.
-        priority: the lossless priority.
-    """
-
-    preset: str
-    roce: bool
-    rate_gbps: float | None
-    mtu: int | None
-    subnet: str
-    dscp: int | None
-    priority: int | None
 
 
 class Setting(NamedTuple):

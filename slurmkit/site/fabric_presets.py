@@ -63,6 +63,28 @@ class Preset(NamedTuple):
     rows: tuple[Row, ...]
 
 
+class Expectation(NamedTuple):
+    """What a site's fabric should be on every node; None and empty where nobody said.
+
+    Attributes:
+        preset: its name.
+        roce: whether RDMA runs over Ethernet.
+        rate_gbps: rated speed of a port.
+        mtu: of the compute NICs' interfaces.
+        subnet: the compute NICs' networks; empty for any.
+        dscp: DSCP of RDMA packets.
+        priority: the priority that PFC keeps lossless.
+    """
+
+    preset: str = ""
+    roce: bool = False
+    rate_gbps: float | None = None
+    mtu: int | None = None
+    subnet: str = ""
+    dscp: int | None = None
+    priority: int | None = None
+
+
 _RETRY = Row(
     "NCCL_IB_TIMEOUT",
     "22",

@@ -20,21 +20,22 @@ from slurmkit.doctor.checks import (
     ucx,
 )
 from slurmkit.doctor.checks.driver import version_of
-from slurmkit.doctor.link import Answer, Fabric, Link, Place, passed, unpack
+from slurmkit.doctor.link import Answer, Link, Place, passed, unpack
 from slurmkit.doctor.qos import from_dcb, from_mlnx_qos
 from slurmkit.doctor.reference import markdown
 from slurmkit.doctor.registry import GROUPS, all_links, links_of
 from slurmkit.health.check import Node
 from slurmkit.health.run import run_checks
+from slurmkit.site.fabric_presets import Expectation
 from slurmkit.topology.fake_sysfs import write_sysfs
 from slurmkit.topology.model import Port, Topology
 from slurmkit.topology.profile import load_profile
 
 LINKS = {link.id: link for link in all_links()}
-ROCE = Fabric("roce-400", True, 400.0, 9000, "10.1.0.0/16", 26, 3)
+ROCE = Expectation("roce-400", True, 400.0, 9000, "10.1.0.0/16", 26, 3)
 
 
-def look(link: str, root: Path, fabric: Fabric = ROCE, **more: object) -> Answer:
+def look(link: str, root: Path, fabric: Expectation = ROCE, **more: object) -> Answer:
     place = Place("node1", ("node1",), root=root, fabric=fabric).replace(**more)
     return LINKS[link].look(place)
 
@@ -116,8 +117,8 @@ def test_faults_of_a_port(node: Path, fault: str) -> None:
 
 
 def test_all_ports_slower_than_the_site_says_is_found_without_a_majority(node: Path) -> None:
-    assert look("ports", node, ROCE.replace(rate_gbps=800.0)).verdict == "fail"
-    assert look("ports", node, Fabric()).verdict == "pass"
+    assert look("ports", node, ROCE._replace(rate_gbps=800.0)).verdict == "fail"
+    assert look("ports", node, Expectation()).verdict == "pass"
 
 
 @pytest.mark.parametrize(
@@ -138,11 +139,11 @@ def test_faults_of_an_interface(node: Path, link: str, path: str, text: str, wor
 def test_a_small_mtu_is_a_warning_where_no_site_says_what_it_should_be(node: Path) -> None:
     folder = next(iter((compute_folder(node).parents[1] / "net").iterdir()))
     (folder / "mtu").write_text("1500\n")
-    assert look("mtu", node, Fabric()).verdict == "warn"
+    assert look("mtu", node, Expectation()).verdict == "warn"
 
 
 def test_an_address_in_another_network(node: Path) -> None:
-    answer = look("gids", node, ROCE.replace(subnet="10.2.0.0/16"))
+    answer = look("gids", node, ROCE._replace(subnet="10.2.0.0/16"))
     assert answer.verdict == "fail"
     assert "in 10.2.0.0/16" in answer.detail
 

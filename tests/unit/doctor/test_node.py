@@ -14,7 +14,7 @@ from slurmkit.api.doctor import What, Where, doctor
 from slurmkit.api.schemas import schema_of
 from slurmkit.cli.app import app
 from slurmkit.doctor.checks import kernel, mtu
-from slurmkit.doctor.link import Answer, Fabric, fail, passed
+from slurmkit.doctor.link import Answer, fail, passed
 from slurmkit.doctor.node import (
     HostReport,
     Request,
@@ -25,6 +25,7 @@ from slurmkit.doctor.node import (
     to_lines,
 )
 from slurmkit.errors import UsageError
+from slurmkit.site.fabric_presets import Expectation
 
 texts = st.text(max_size=30)
 answers = st.builds(
@@ -67,7 +68,7 @@ def test_a_report_that_is_not_whole_does_not_count() -> None:
 
 
 def test_a_request_survives_the_way() -> None:
-    fabric = Fabric("roce-400", True, 400.0, 9000, "10.1.0.0/16", 26, 3)
+    fabric = Expectation("roce-400", True, 400.0, 9000, "10.1.0.0/16", 26, 3)
     request = Request("t", ("mtu",), ("a", "b"), ("10.0.0.1", "b"), "a", fabric, "/s", ("ssh",))
     assert from_json(request.to_json()) == request
 
