@@ -31,15 +31,6 @@ class Difference(Record):
     values: tuple[tuple[str, tuple[str, ...]], ...]
 
     @property
-    def outliers(self) -> tuple[str, ...]:
-        """The hosts that are not with the majority; all of them where there is none."""
-        first = len(self.values[0][1])
-        tied = first == len(self.values[1][1])
-        return tuple(
-            host for at, (_, hosts) in enumerate(self.values) if at or tied for host in hosts
-        )
-
-    @property
     def text(self) -> str:
         """One sentence: ``node3: MTU of eth0 1500, the other 7: 9000``."""
         (common, most), *rest = self.values
@@ -47,11 +38,7 @@ class Difference(Record):
             sides = (f"{hosts_text(hosts)}: {value}" for value, hosts in self.values)
             return f"{self.fact} differs: {'; '.join(sides)}"
         odd = "; ".join(f"{hosts_text(hosts)}: {self.fact} {value}" for value, hosts in rest)
-        return (
-            f"{odd}; the other {len(most)}: {common}"
-            if len(rest) > 1
-            else (f"{odd}, the other{f' {len(most)}' if len(most) > 1 else ''}: {common}")
-        )
+        return f"{odd}{';' if len(rest) > 1 else ','} the other {len(most)}: {common}"
 
 
 def compare(link: Link, answers: Mapping[str, Answer]) -> list[Difference]:

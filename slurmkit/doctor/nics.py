@@ -1,7 +1,7 @@
-"""The NICs that ranks talk over, as the links of the fabric look at them."""
+"""The NICs and interfaces that ranks talk over, as the links of the fabric look at them."""
 
 from slurmkit.doctor.link import Place
-from slurmkit.doctor.netdev import Interface, interface
+from slurmkit.doctor.netdev import Interface, interface, interface_towards
 from slurmkit.record import Record
 from slurmkit.topology.discover import discover
 from slurmkit.topology.model import Nic
@@ -40,6 +40,11 @@ def roce_netdevs(place: Place) -> list[Netdev]:
             seen = interface(name) or _from_files(place, name, folder)
             found.append(Netdev(nic.name, name, folder, seen))
     return found
+
+
+def way_to_others(place: Place) -> Interface | None:
+    """Return the interface that leads to the next host; None when there is none, or no way."""
+    return interface_towards(place.address(place.others[0])) if place.others else None
 
 
 def _from_files(place: Place, name: str, folder: str) -> Interface | None:

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Mapping
 
-from slurmkit.doctor.link import Place
 from slurmkit.doctor.nics import Netdev
 from slurmkit.doctor.programs import Ran, run
 from slurmkit.record import Record
@@ -30,7 +29,7 @@ class Qos(Record):
     priority_of: Mapping[int, int] = {}
 
 
-def read_qos(_place: Place, dev: Netdev) -> Qos:
+def read_qos(dev: Netdev) -> Qos:
     """Return what programs of this host say of an interface; the maker's own knows its NIC best."""
     ran = run(["mlnx_qos", "-i", dev.name])
     vendor = from_mlnx_qos(ran.out) if ran and ran.code == 0 else Qos()

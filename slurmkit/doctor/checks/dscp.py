@@ -9,7 +9,7 @@ def _look(place: Place) -> Answer:
     devices = roce_netdevs(place)
     if not devices:
         return skipped("the node has no RoCE interface")
-    read = {dev.name: read_qos(place, dev) for dev in devices}
+    read = {dev.name: read_qos(dev) for dev in devices}
     known = {name: qos for name, qos in read.items() if qos.trust}
     if not known:
         return skipped("nothing tells what the NICs trust (dcb, mlnx_qos)")

@@ -1,13 +1,13 @@
 """Are the interfaces of the compute NICs, and the one that leads to the other hosts, up?"""
 
 from slurmkit.doctor.link import Answer, Link, Place, fail, passed, skipped
-from slurmkit.doctor.netdev import Interface, interface_towards
-from slurmkit.doctor.nics import roce_netdevs
+from slurmkit.doctor.netdev import Interface
+from slurmkit.doctor.nics import roce_netdevs, way_to_others
 
 
 def _look(place: Place) -> Answer:
     found = {dev.name: dev.seen for dev in roce_netdevs(place) if dev.seen}
-    if place.others and (way := interface_towards(place.others[0])):
+    if way := way_to_others(place):
         found.setdefault(way.name, way)
     if not found:
         return skipped("no RoCE interface, and no other host to look for")

@@ -1,8 +1,7 @@
 """Is the MTU of the fabric's interfaces the same everywhere, and large enough for RDMA?"""
 
 from slurmkit.doctor.link import Answer, Link, Place, fail, passed, skipped, warn
-from slurmkit.doctor.netdev import interface_towards
-from slurmkit.doctor.nics import roce_netdevs
+from slurmkit.doctor.nics import roce_netdevs, way_to_others
 
 # An RDMA MTU of 4096 and its headers (RoCE v2: IP, UDP, BTH and what follows) need this much.
 _NEEDED = 4200
@@ -11,7 +10,7 @@ _NEEDED = 4200
 def _look(place: Place) -> Answer:
     roce = {dev.name: dev.seen.mtu for dev in roce_netdevs(place) if dev.seen}
     all_ = dict(roce)
-    if place.others and (way := interface_towards(place.others[0])):
+    if way := way_to_others(place):
         all_.setdefault(way.name, way.mtu)
     if not all_:
         return skipped("no RoCE interface, and no other host to look for")

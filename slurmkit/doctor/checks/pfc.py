@@ -2,14 +2,14 @@
 
 from slurmkit.doctor.link import Answer, Link, Place, fail, passed, skipped, warn
 from slurmkit.doctor.nics import roce_netdevs
-from slurmkit.doctor.qos import Qos, read_qos
+from slurmkit.doctor.qos import read_qos
 
 
 def _look(place: Place) -> Answer:
     devices = roce_netdevs(place)
     if not devices:
         return skipped("the node has no RoCE interface")
-    read: dict[str, Qos] = {dev.name: read_qos(place, dev) for dev in devices}
+    read = {dev.name: read_qos(dev) for dev in devices}
     known = {name: qos.pfc for name, qos in read.items() if qos.pfc is not None}
     if not known:
         return warn(
@@ -28,11 +28,11 @@ def _look(place: Place) -> Answer:
     return passed(f"priority {wanted} on {len(known)} interfaces", facts)
 
 
-def _list(priorities: "frozenset[int]") -> str:
+def _list(priorities: frozenset[int]) -> str:
     return ",".join(map(str, sorted(priorities))) or "none"
 
 
-def _all(known: "dict[str, frozenset[int]]") -> str:
+def _all(known: dict[str, frozenset[int]]) -> str:
     return ", ".join(f"{name} {_list(on)}" for name, on in known.items())
 
 

@@ -6,8 +6,8 @@ from slurmkit.health.verdict import WARN
 from slurmkit.topology.discover import discover
 
 _MODULES = ("mlx5_core", "bnxt_re", "irdma", "efa", "hns_roce_hw_v2")
-# Mellanox, Broadcom, Intel E810, Amazon: network controllers that can do RDMA.
-_RDMA_CAPABLE = ("0x15b3",)
+# PCI vendor of NVIDIA's (Mellanox') network cards: all of them can do RDMA.
+_NVIDIA = "0x15b3"
 
 
 def _look(place: Place) -> Answer:
@@ -50,7 +50,7 @@ def _cards_without_driver(place: Place) -> int:
     for pci in place.names("sys/bus/pci/devices"):
         folder = f"sys/bus/pci/devices/{pci}"
         network = place.read(f"{folder}/class").startswith("0x02")
-        count += network and place.read(f"{folder}/vendor") in _RDMA_CAPABLE
+        count += network and place.read(f"{folder}/vendor") == _NVIDIA
     return count
 
 

@@ -21,6 +21,7 @@ from slurmkit.doctor.checks import (
 )
 from slurmkit.doctor.checks.driver import version_of
 from slurmkit.doctor.link import Answer, Link, Place, passed, unpack
+from slurmkit.doctor.netdev import interfaces
 from slurmkit.doctor.qos import from_dcb, from_mlnx_qos
 from slurmkit.doctor.reference import markdown
 from slurmkit.doctor.registry import GROUPS, all_links, links_of
@@ -140,6 +141,16 @@ def test_a_small_mtu_is_a_warning_where_no_site_says_what_it_should_be(node: Pat
     folder = next(iter((compute_folder(node).parents[1] / "net").iterdir()))
     (folder / "mtu").write_text("1500\n")
     assert look("mtu", node, Expectation()).verdict == "warn"
+
+
+def test_the_way_to_a_host_is_that_to_the_address_by_which_ssh_reaches_it(tmp_path: Path) -> None:
+    own = next((item for item in interfaces() if item.address), None)
+    if own is None:
+        pytest.skip("this machine has no interface with an IPv4 address")
+    hosts, addresses = ("node1", "no-such-host.invalid"), ("192.0.2.1", own.address)
+    answer = look("mtu", tmp_path, hosts=hosts, addresses=addresses)
+    assert dict(answer.facts) == {f"MTU of {own.name}": str(own.mtu)}
+    assert look("mtu", tmp_path, hosts=hosts).verdict == "skipped"
 
 
 def test_an_address_in_another_network(node: Path) -> None:
