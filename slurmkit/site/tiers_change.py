@@ -32,8 +32,9 @@ WORDS = {
     "defaultaccount": "DefaultAccount",
     "adminlevel": "AdminLevel",
 }
-#: Clears a setting.
+#: Clears a setting; a list is cleared by nothing (seen: 22.05, 24.11).
 _UNSET = "-1"
+_CLEARED = {"QosLevel": ""}
 #: Of these a bare number would be minutes (sacctmgr(1)).
 _TIMES = ("maxwall", "preemptexempttime")
 
@@ -138,7 +139,9 @@ def change_of(
         settings: what changes.
         command: sacctmgr's words up to the values.
     """
-    values = tuple(f"{item.name}={item.new or _UNSET}" for item in settings)
+    values = tuple(
+        f"{item.name}={item.new or _CLEARED.get(item.name, _UNSET)}" for item in settings
+    )
     return Change(action, entity, name, settings, (*command, *values))
 
 

@@ -136,9 +136,10 @@ def _links(wanted: State, found: State) -> Iterator[Change]:
     """Set which QOS accounts may use, now that all of them are there."""
     for name, row in wanted.accounts.items():
         allowed = words_of(row.get("qos"))
-        if not allowed:
-            continue
         have = found.accounts.get(name)
+        if not allowed:
+            yield from _inheritance(name, have or {}, found)
+            continue
         before = words_of(have.get("qos")) if have else frozenset()
         own = have is None or "parent" not in have or owned(have)
         # Others' accounts keep what QOS they had besides our tiers.
@@ -152,6 +153,21 @@ def _links(wanted: State, found: State) -> Iterator[Change]:
         if settings:
             where = _of_account(name, wanted.cluster)
             yield change_of("modify", "account", name, tuple(settings), where)
+
+
+def _inheritance(name: str, have: Row, found: State) -> Iterator[Change]:
+    """Let an account of ours have its parent's tiers again, if it has others.
+
+    What is inherited is shown like what is set, so that only a difference tells.
+    """
+    above = found.accounts.get(str(have.get("parent")), {})
+    settings = tuple(
+        Setting(WORDS[column], text_of(have.get(column)), "")
+        for column in ("qos", "defaultqos")
+        if have.get(column) != above.get(column)
+    )
+    if settings and above and owned(have):
+        yield change_of("modify", "account", name, settings, _of_account(name, found.cluster))
 
 
 def _of_account(name: str, cluster: str) -> tuple[str, ...]:

@@ -195,6 +195,22 @@ def test_what_others_change_is_seen_and_mended(dbd: Sandbox, applied: object) ->
     tiers(dbd)
 
 
+def test_an_account_without_tiers_has_those_of_its_parent_again(
+    dbd: Sandbox, applied: object
+) -> None:
+    text = (dbd.shared_dir / "site.yaml").read_text()
+    (dbd.shared_dir / "site.yaml").write_text(text.replace("lab, tiers: [experiment]", "lab"))
+    try:
+        tiers(dbd, "--apply")
+        form = "format=account,user,qos,defaultqos"
+        links = shown(dbd, "association", "where", "account=speech", form)
+        assert "speech||experiment,production,training|experiment" in links
+        assert tiers(dbd).stdout == "nothing to change\n"
+    finally:
+        (dbd.shared_dir / "site.yaml").write_text(text)
+        tiers(dbd, "--apply")
+
+
 def test_nothing_of_others_is_removed(dbd: Sandbox, applied: object) -> None:
     """Users that a coordinator added, accounts and QOS of others; and our own only when told."""
     added = run(dbd, "sacctmgr", "-i", "add", "user", "sync", "account=vision", user="daemon")

@@ -204,6 +204,30 @@ def test_times_are_shown_as_sacctmgr_shows_them() -> None:
     assert change.command[-1] == "MaxWall=1-12:00:00"
 
 
+def test_an_account_of_ours_without_tiers_has_those_of_its_parent_again() -> None:
+    def rows(description: str, qos: str) -> dict[str, Any]:
+        links = [("root", "", "normal"), ("lab", "root", "play"), ("below", "lab", qos)]
+        return {
+            "accounts": [{"account": "below", "description": description, "organization": "o"}],
+            "associations": [
+                {"cluster": "c1", "account": name, "parentname": parent, "fairshare": "1",
+                 "qos": words, "defaultqos": words}
+                for name, parent, words in links
+            ],
+        }  # fmt: skip
+
+    text = "name: c1\ntiers: {play: {qos: play}}\naccounts:\n  lab: {tiers: [play]}\n"
+    text += "  below: {parent: lab, organization: o}\n"
+
+    def found(description: str, qos: str) -> list[str]:
+        return [word for word in commands(text, **rows(description, qos)) if "below" in word]
+
+    clearing = "modify account where name=below cluster=c1 set QosLevel= DefaultQOS=-1"
+    assert found("slurmkit: below", "old") == [clearing]
+    assert found("slurmkit: below", "play") == [], "it has its parent's"
+    assert found("of others", "old") == []
+
+
 def test_an_account_of_others_keeps_its_qos_and_its_description() -> None:
     rows: dict[str, Any] = {
         "accounts": [{"account": "lab", "description": "Physics", "organization": "uni"}],
