@@ -20,9 +20,9 @@ def _look(place: Place) -> Answer:
         return fail(f"does not resolve: {', '.join(lost[:8])}", facts)
     looped = [host for host in place.hosts if _is_loopback(facts[f"address of {host}"])]
     if looped and len(place.hosts) > 1:
+        # Without facts: in these the nodes would differ once more.
         return fail(
             f"{', '.join(looped[:8])} resolves to {facts[f'address of {looped[0]}']}",
-            _without_loopback(facts),
             todo="remove the name from the 127.0.1.1 line of /etc/hosts: other nodes are told that "
             "address, and meet themselves there",
         )
@@ -33,11 +33,6 @@ def _look(place: Place) -> Answer:
 
 def _is_loopback(addresses: str) -> bool:
     return any(address.startswith("127.") for address in addresses.split(","))
-
-
-def _without_loopback(facts: dict[str, str]) -> dict[str, str]:
-    """Leave out what has been said already; the nodes would differ once more in it."""
-    return {name: value for name, value in facts.items() if not _is_loopback(value)}
 
 
 LINK = Link(

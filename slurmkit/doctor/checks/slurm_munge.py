@@ -1,7 +1,12 @@
 """Do Slurm and munge have the same releases everywhere?"""
 
+import re
+
 from slurmkit.doctor.link import Answer, Link, Place, passed, skipped, warn
 from slurmkit.doctor.programs import run
+
+# "slurm-wlm 22.05.8", "slurm 24.11.0-0rc1", "munge-0.5.15 (2022-06-22)"
+_RELEASE = re.compile(r"\d+\.\d+\S*")
 
 
 def _look(_place: Place) -> Answer:
@@ -12,11 +17,8 @@ def _look(_place: Place) -> Answer:
         ("munge", ["munge", "--version"]),
     ):
         ran = run(argv)
-        words = ran.out.split() if ran and ran.code == 0 else []
-        if words:
-            # "slurm-wlm 22.05.8", "munge-0.5.15 (2022-06-22)"
-            number = next((word for word in words if word[:1].isdigit()), words[0])
-            facts[name] = number.rpartition("-")[2]
+        if ran and ran.code == 0 and (found := _RELEASE.search(ran.out)):
+            facts[name] = found[0]
     if "srun" not in facts and "slurmd" not in facts:
         return skipped("no Slurm here", facts)
     detail = ", ".join(f"{name} {version}" for name, version in facts.items())

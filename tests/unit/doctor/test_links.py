@@ -20,6 +20,7 @@ from slurmkit.doctor.checks import (
     ucx,
 )
 from slurmkit.doctor.checks.driver import version_of
+from slurmkit.doctor.compare import compare
 from slurmkit.doctor.link import Answer, Link, Place, passed, unpack
 from slurmkit.doctor.netdev import interfaces
 from slurmkit.doctor.qos import from_dcb, from_mlnx_qos
@@ -421,6 +422,8 @@ def test_names_that_resolve_to_a_loopback_address(tmp_path: Path) -> None:
     answer = look("names", tmp_path, host="localhost", hosts=("localhost", "127.0.0.1"))
     assert (answer.verdict, "127.0." in answer.detail) == ("fail", True)
     assert "/etc/hosts" in answer.todo
+    others = passed("", {"address of localhost": "10.0.0.1", "address of 127.0.0.1": "10.0.0.2"})
+    assert compare(LINKS["names"], {"localhost": answer, "a": others, "b": others}) == []
 
 
 def test_a_shared_folder(tmp_path: Path) -> None:
