@@ -163,7 +163,7 @@ class Agent:
 
     def _beat(self, now: float) -> None:
         self._next_beat = max(self._next_beat + self._control.heartbeat_s, now)
-        if not self._send_steps(now):
+        if not self._send_steps(now, beat=True):
             self._link.beat()
         self._ranks.check_living()
         for child in list(self._children.values()):
@@ -177,12 +177,12 @@ class Agent:
             self._link.send({"type": "unfit", "why": why})
         self._look_after_supervisor(now)
 
-    def _send_steps(self, now: float) -> bool:
+    def _send_steps(self, now: float, *, beat: bool = False) -> bool:
         message = self._ranks.steps()
         if message is None:
             return False
         self._last_sent = now
-        self._link.send(message, keep=False)
+        self._link.send(message, keep=False, beat=beat)
         return self._link.state == UP
 
     def _send(self, message: Message) -> None:

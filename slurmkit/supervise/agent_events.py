@@ -27,7 +27,7 @@ class AgentLost:
 
     Attributes:
         host: the node.
-        silent_s: seconds since anything was heard of it.
+        silent_s: seconds since its last heartbeat, or since anything was heard of its agent.
         why: in words, such as ``3 heartbeats missed``.
     """
 

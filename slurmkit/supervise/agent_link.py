@@ -90,14 +90,15 @@ class Link:
         if self.state == UP and not self._unsent:
             self._write(HEARTBEAT)
 
-    def send(self, message: Message, *, keep: bool = True) -> None:
+    def send(self, message: Message, *, keep: bool = True, beat: bool = False) -> None:
         """Send a message.
 
         Args:
             message: what to send.
             keep: whether it is sent later when that is not possible now.
+            beat: whether it is time for a heartbeat, too.
         """
-        line = encode(message)
+        line = encode(message) + (HEARTBEAT if beat else b"")
         if self.state != UP:
             if keep:
                 self._kept.append(line)

@@ -41,12 +41,14 @@ class NodeState:
 
     Attributes:
         heard: when anything last came from it, on the awake clock.
+        beat: when its last heartbeat came.
         connected: whether there is a connection that has proved itself.
         was_up: whether it has ever been up.
         lost: whether it has been declared lost.
     """
 
     heard: float
+    beat: float = 0.0
     connected: bool = False
     was_up: bool = False
     lost: bool = False
@@ -57,7 +59,9 @@ class Patience:
     """How long silence may last, seconds.
 
     Attributes:
-        silent_s: of a node whose connection stands or was cut without a word.
+        silent_s: without a heartbeat, of a node whose connection stands or was cut without a word.
+        quiet_s: without any word of such a node: one that came between two heartbeats stands for
+            the next of them, not for more.
         reconnect_s: of a node whose connection was closed in good order: its kernel lives, so its
             agent ended alone or was ended, and another one is on its way.
         start_s: of a node whose agent has not been there yet.
@@ -66,24 +70,34 @@ class Patience:
     """
 
     silent_s: float
+    quiet_s: float
     reconnect_s: float = 30.0
     start_s: float = 60.0
     nobody_s: float = 120.0
 
 
-def allowed_s(state: NodeState, patience: Patience, *, anybody: bool) -> tuple[float, str]:
-    """Return how long this node may be silent now, and what it means when it is longer.
+def overdue(
+    state: NodeState, now: float, patience: Patience, *, anybody: bool
+) -> tuple[float, str] | None:
+    """Return for how long a node has been silent, and what that means; None while it may be.
 
     Args:
         state: the node.
+        now: on the awake clock.
         patience: the limits.
         anybody: whether any agent at all is connected.
     """
     if state.connected:
-        return patience.silent_s, f"{MISSED} heartbeats in a row are missing"
+        silent_s = now - state.beat
+        if silent_s <= patience.silent_s or now - state.heard <= patience.quiet_s:
+            return None
+        return silent_s, f"{MISSED} heartbeats in a row are missing"
+    silent_s = now - state.heard
     limit_s = patience.reconnect_s if state.was_up else patience.start_s
     if not anybody:
         limit_s = max(limit_s, patience.nobody_s)
+    if silent_s <= limit_s:
+        return None
     if state.was_up:
-        return limit_s, f"its agent ended and did not come back within {limit_s:g} s"
-    return limit_s, f"its agent did not start within {limit_s:g} s"
+        return silent_s, f"its agent ended and did not come back within {limit_s:g} s"
+    return silent_s, f"its agent did not start within {limit_s:g} s"

@@ -79,6 +79,7 @@ class AgentServer:
         self._peers: dict[int, Peer] = {}
         self._by_host: dict[str, Peer] = {}
         self._beats: set[str] = set()
+        self._words: set[str] = set()
         self._strangers: set[int] = set()
         self._door: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -113,9 +114,14 @@ class AgentServer:
         return list(self._by_host)
 
     def take_beats(self) -> set[str]:
-        """Return the hosts of which anything came since this was last called."""
+        """Return the hosts whose heartbeats came since this was last called."""
         beats, self._beats = self._beats, set()
         return beats
+
+    def take_words(self) -> set[str]:
+        """Return the hosts of which anything else came since this was last called."""
+        words, self._words = self._words, set()
+        return words
 
     def look(self) -> None:
         """Read what is there now."""
@@ -215,7 +221,9 @@ class AgentServer:
         try:
             lines = peer.lines.feed(data)
             if peer.host:
-                self._beats.add(peer.host)
+                self._words.add(peer.host)
+                if data.startswith(HEARTBEAT) or b"\n" + HEARTBEAT in data:  # an empty line
+                    self._beats.add(peer.host)
             for line in lines:
                 if peer.host:
                     self._listener.message(peer.host, decode(line))

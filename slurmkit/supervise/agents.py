@@ -20,7 +20,7 @@ from slurmkit.supervise.agent_liveness import (
     AwakeClock,
     NodeState,
     Patience,
-    allowed_s,
+    overdue,
 )
 from slurmkit.supervise.agent_messages import event_of
 from slurmkit.supervise.agent_place import socket_pattern
@@ -109,6 +109,7 @@ class Agents:
         self._hang = HangDetector(settings_of(self.settings.hang))
         self._patience = Patience(
             silent_s=MISSED * heartbeat_s,
+            quiet_s=(MISSED - 1) * heartbeat_s,
             reconnect_s=self.settings.reconnect_s,
             start_s=self.settings.start_s,
         )
@@ -270,7 +271,7 @@ class Agents:
             return None
         node = self._nodes.setdefault(host, NodeState(heard=self._clock.time))
         node.connected = True
-        node.heard = self._clock.time
+        node.heard = node.beat = self._clock.time
         welcome: Message = {"attempt": self._attempt, "time": time.time()}
         welcome["preflight"] = not node.was_up or not hello.get("again")
         if self._standing is not None:
@@ -335,9 +336,7 @@ class Agents:
         # First hear what has come while we slept, then judge.
         self._server.look()
         now = self._clock.tick(time.monotonic())
-        for host in self._server.take_beats():
-            if host in self._nodes:
-                self._nodes[host].heard = now
+        self._note_heard(now)
         self._judge(now)
         self._report_progress(now)
         found = self._hang.check(now)
@@ -352,18 +351,27 @@ class Agents:
             self._server.expire()
             self._step.tick(time.monotonic(), set(self._server.connected()))
 
+    def _note_heard(self, now: float) -> None:
+        beats = self._server.take_beats()
+        for host in beats:
+            if host in self._nodes:
+                self._nodes[host].heard = self._nodes[host].beat = now
+        for host in self._server.take_words() - beats:
+            if host in self._nodes:
+                self._nodes[host].heard = now
+
     def _judge(self, now: float) -> None:
-        oldest = now - self._patience.silent_s
+        oldest = now - self._patience.quiet_s
         anybody: bool | None = None
         for host, node in list(self._nodes.items()):
             if node.heard > oldest or node.lost:
                 continue
             if anybody is None:
                 anybody = any(other.connected for other in self._nodes.values())
-            limit_s, why = allowed_s(node, self._patience, anybody=anybody)
-            silent_s = now - node.heard
-            if silent_s <= limit_s:
+            late = overdue(node, now, self._patience, anybody=anybody)
+            if late is None:
                 continue
+            silent_s, why = late
             node.lost, node.connected = True, False
             self._server.drop(host)
             self._board.forget(host)
