@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from slurmkit.train.errors import TrainError
+from slurmkit.train.meeting import await_store
 
 _NEEDED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _HOW = "start it through `slurmkit submit`, `slurmkit run` or torchrun"
@@ -52,7 +53,8 @@ def join(
         env: the environment.
 
     Raises:
-        TrainError: the environment is incomplete, or there are fewer GPUs than ranks.
+        TrainError: the environment is incomplete, there are fewer GPUs than ranks, or rank 0 is not
+            there in time.
     """
     local_rank = int(env.get("LOCAL_RANK", "0"))
     if dist.is_initialized():
@@ -69,7 +71,14 @@ def join(
     chosen = backend or ("nccl" if on_gpu else "gloo")
     bound = device if on_gpu else None  # NCCL connects now, not in the first step
     if "RANK" in env:
+        if env["RANK"] != "0":
+            size, seconds = int(env["WORLD_SIZE"]), timeout.total_seconds()
+            await_store(env["MASTER_ADDR"], int(env["MASTER_PORT"]), size, seconds)
         dist.init_process_group(chosen, init_method="env://", timeout=timeout, device_id=bound)
+        # What torch has loaded stays until the end. Else each pass of the collector walks it again,
+        # which is a fifth of what torch's optimizers then take to load torch._dynamo.
+        gc.collect()
+        gc.freeze()
     else:
         store = torch.distributed.HashStore()  # type: ignore[attr-defined]  # public, in the docs
         dist.init_process_group(chosen, store=store, rank=0, world_size=1, device_id=bound)
@@ -99,6 +108,7 @@ def leave(side_group: Any) -> None:
     the last to let go, both may wait for each other for ever. So it loses its reducer here: a
     wrapped model cannot train any more, while the model inside stays as it is.
     """
+    gc.unfreeze()
     for thing in gc.get_objects():
         if type(thing) is DistributedDataParallel:
             vars(thing).update(reducer=None, logger=None, process_group=None)
