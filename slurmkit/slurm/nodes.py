@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from slurmkit.errors import RefusedError, SlurmError
@@ -18,6 +18,8 @@ _REASON = re.compile(r"^\s+Reason=(.*?)(?: \[(\S+)@([^\]\s]+)\])?\s*$", re.MULTI
 _MARKS = "*~#!%$@^-"
 _LONG_STATES = {"drained": {"IDLE", "DRAIN"}, "draining": {"MIXED", "DRAIN"}}
 _REQUEUE_POLL_S = 0.25
+# What a requeued job does: its last life ends, it waits for its earliest start, it is on its way.
+_ENDING, _HELD_BACK, _STARTED = "ending", "held back", "started"
 
 
 @dataclass(frozen=True)
@@ -153,29 +155,40 @@ class NodeControl:
         deadline = time.monotonic() + within_s
         waiting = set(job_ids)
         while waiting:
-            waiting = {job_id for job_id in waiting if not self._started(job_id)}
+            states = {job_id: self._state(job_id) for job_id in waiting}
+            waiting = {job_id for job_id, state in states.items() if state != _STARTED}
+            self._begin([job_id for job_id in waiting if states[job_id] == _HELD_BACK])
             if not waiting or time.monotonic() > deadline:
                 break
             time.sleep(_REQUEUE_POLL_S)
         return waiting
 
-    def _started(self, job_id: str) -> bool:
-        """Whether a job runs, is over, or waits for something else than its earliest start."""
+    def _begin(self, job_ids: Sequence[str]) -> None:
+        """Set the earliest start of jobs to now."""
+        if job_ids:
+            # Not in the second in which their last lives ended: slurmd would take the new
+            # credentials, whose time is in whole seconds, for the old ones, which were revoked, and
+            # fail the jobs.
+            time.sleep(1.0)
+        for job_id in job_ids:
+            self._runner.run(["scontrol", "update", f"JobId={job_id}", "StartTime=now"])
+
+    def _state(self, job_id: str) -> str:
+        """Return whether a requeued job still ends, is held back until later, or is on its way.
+
+        The last is so when it runs, is over, or waits for something else than its earliest start.
+        """
         output = self._runner.run(["scontrol", "--oneliner", "show", "job", job_id])
         said = output.stdout
         if output.returncode != 0:
             if output.unreachable:
                 raise output.error()
-            return True  # it is forgotten already
+            return _STARTED  # it is forgotten already
         if "Reason=BeginTime" in said:
-            # Not in the second in which its last life ended: slurmd would take the new credential,
-            # whose time is in whole seconds, for the old one that was revoked, and fail the job.
-            time.sleep(1.0)
-            self._runner.run(["scontrol", "update", f"JobId={job_id}", "StartTime=now"])
-            return False
+            return _HELD_BACK
         if "JobState=PENDING" in said:
-            return "Reason=None" not in said
-        return "JobState=COMPLETING" not in said
+            return _ENDING if "Reason=None" in said else _STARTED
+        return _ENDING if "JobState=COMPLETING" in said else _STARTED
 
 
 def parse_node(name: str, printed: str) -> NodeRecord:
