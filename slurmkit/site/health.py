@@ -146,8 +146,7 @@ def health_json(site: "Site") -> str:
             "max_drains": health.max_drains,
             "admin_s": float(health.trust_admin_s),
         },
-        # Slurm ends the program after 60 s; a short interval wants short checks.
-        "within_s": float(min(45, max(5, health.interval_s))),
+        "within_s": _within_s(health),
     }
     if not site.slurm.confine:
         whole["state_dir"] = _STATE_DIR_OF_A_SANDBOX
@@ -199,9 +198,22 @@ def slurm_conf_lines(site: "Site", release: "Release") -> list[str]:
         f"HealthCheckNodeState={states}",
     ]
     if release.at_least("26.05"):
-        # 60 s is its default, and slurmctld 26.05 complains where it is not below the interval.
-        lines.append(f"HealthCheckTimeout={max(1, min(60, health.interval_s - 5))}")
+        lines.append(f"HealthCheckTimeout={_limit_s(health)}")
     return lines
+
+
+def _limit_s(health: Health) -> int:
+    """Return after how long Slurm ends the program, seconds.
+
+    60 s before 26.05, and its default since, which complains where it is not below the interval.
+    """
+    return max(1, min(60, health.interval_s - 5))
+
+
+def _within_s(health: Health) -> float:
+    """Return how long all checks may take: what is found still has to be told and acted on."""
+    limit_s = _limit_s(health)
+    return min(45.0, max(limit_s - 10.0, limit_s / 2))
 
 
 def _hosts(nodes: str | None) -> list[str]:

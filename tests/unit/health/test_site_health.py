@@ -108,3 +108,16 @@ def test_lines_of_slurm_conf() -> None:
     ]
     large = Site.model_validate({"node_types": {"dgx": {"nodes": "dgx[001-200]"}}})
     assert "HealthCheckNodeState=ANY,CYCLE" in slurm_conf_lines(large, release)
+
+
+@pytest.mark.parametrize("interval_s", [1, 5, 10, 20, 30, 60, 300])
+def test_checks_end_before_slurm_ends_them(interval_s: int, tmp_path: Path) -> None:
+    described = site(interval_s=interval_s)
+    said = slurm_conf_lines(described, Release(26, 5))[-1]
+    limit_s = int(said.removeprefix("HealthCheckTimeout="))
+    assert limit_s <= max(1, interval_s - 1)
+    path = tmp_path / "health.json"
+    path.write_text(health_json(described))
+    assert 0 < read_config(path).within_s < limit_s
+    if interval_s >= 60:
+        assert read_config(path).within_s == 45
