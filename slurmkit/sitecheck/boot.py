@@ -23,7 +23,7 @@ from slurmkit.sitecheck import boot_script, without_accounts
 from slurmkit.sitecheck.candidate import Candidate, File
 from slurmkit.sitecheck.config import Cluster, number, split_hosts
 from slurmkit.sitecheck.config import hosts as expand_hosts
-from slurmkit.sitecheck.rules.places import HOST
+from slurmkit.sitecheck.rules.places import controllers
 
 #: Debian releases whose root file systems the sandbox makes, and the Slurm in each.
 SUITES = ("trixie", "forky")
@@ -123,7 +123,7 @@ def boot(cluster: Cluster, engine: Engine) -> Booted:
     candidate, more = _without_plugin_dir(candidate, cluster, engine)
     left_out += more
     room = _room(cluster)
-    own = [_controllers(cluster)[0][1]]
+    own = [controllers(cluster)[0][1]]
     script = boot_script.outer_script(
         engine.root, boot_script.inner_script(room), [ip for ip in own if _is_address(ip)]
     )
@@ -184,7 +184,7 @@ def _room(cluster: Cluster) -> boot_script.Room:
             folders.append((str(Path(path).parent), "root" if "Pid" in name else user))
     info = dict(word.partition("=")[::2] for word, _ in slurm.words("AuthInfo"))
     return boot_script.Room(
-        hostname=_controllers(cluster)[0][0],
+        hostname=controllers(cluster)[0][0],
         users=tuple({user, slurm.value("SlurmdUser", "root")} - {"root"}),
         folders=tuple(folders),
         slurm_conf=cluster.slurm.path,
@@ -194,18 +194,9 @@ def _room(cluster: Cluster) -> boot_script.Room:
     )
 
 
-def _controllers(cluster: Cluster) -> list[tuple[str, str]]:
-    """Return name and address of every controller; the address is empty where none is given."""
-    slurm = cluster.slurm
-    found = [HOST.match(pair.value) for pair in slurm.settings.get("slurmctldhost", [])]
-    hosts = [(match[1], (match[2] or "").strip("()")) for match in found if match]
-    machine = slurm.value("ControlMachine", "localhost"), slurm.value("ControlAddr")
-    return hosts or [machine]
-
-
 def _etc_hosts(cluster: Cluster) -> str:
     """Return an address for every name that slurmctld looks up, as a site's DNS has it."""
-    (first, address), *others = _controllers(cluster)
+    (first, address), *others = controllers(cluster)
     names = [first, address]
     for line in cluster.nodes:
         for key in ("NodeAddr", "NodeHostname"):

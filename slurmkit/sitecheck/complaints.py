@@ -21,7 +21,11 @@ DOWN = fault(
     "slurmctld-silent", "slurmctld did not come up, and did not say why.", "Read its whole log."
 )
 
-_LINE = re.compile(r"^(?:slurmctld: |\[[^\]]*\] )(?P<level>error|fatal|warning): (?P<text>.*)$")
+#: Until LogTimeFormat is read a line starts with the daemon, then with a time in brackets; with
+#: thread_id it ends with the thread's address, which only 26.05 puts into brackets, too.
+_LINE = re.compile(
+    r"^(?:slurmctld: |\[[^\]]*\] |.* 0x[0-9a-f]+: )(?P<level>error|fatal|warning): (?P<text>.*)$"
+)
 _IN_FILE = re.compile(r"in file (?P<file>\S+) line (?P<line>\d+)(?:: \"(?P<rest>.*)\")?")
 _KEY = re.compile(r"unrecognized key: (?P<key>\w+)|for (?P<named>\w+) is not recognized")
 _WORD = re.compile(r"[\w./\[\],:-]{2,}")
@@ -32,7 +36,9 @@ _NOISE = re.compile(
     r"|may be lost|High latency for|_shutdown_bu_thread|last_config_lite|job_list|dbd"
     r"|unable to (?:open|chown)|Trying backup|priority_p|clustername|get_addr_info|"
     r"Unable to resolve|slurm_set_addr|slurm_get_port|Error connecting, bad data|"
-    r"agent/|ping_nodes|power_save module|cpu_freq|Could not open .* state|plugin_name"
+    r"agent/|ping_nodes|cpu_freq|Could not open .* state|plugin_name"
+    # Programs of power saving are the controller's own; those of the site have a rule.
+    r"|power_save (?:module|program)|Invalid \w+Program PowerAction"
 )
 #: What it says where slurmdbd was left out.
 _ACCOUNTS = re.compile(

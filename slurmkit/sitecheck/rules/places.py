@@ -45,7 +45,6 @@ SRUN_PORTS = fault(
 _TMP = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/var/run")  # noqa: S108 - looked for, not used
 HOST = re.compile(r"\s*([^()\s]+)(\([^()]*\))?\s*")
 _CLUSTER = re.compile(r"[A-Za-z0-9_-]{1,40}")
-_DEFAULT_PORTS = {"SlurmctldPort": "6817", "SlurmdPort": "6818", "AccountingStoragePort": "6819"}
 
 
 @rule
@@ -99,7 +98,7 @@ def ports(cluster: Cluster) -> Problems:
     """Whether each port has one listener."""
     slurm = cluster.slurm
     seen: dict[int, str] = {}
-    for name, default in _DEFAULT_PORTS.items():
+    for name, default in _ports(cluster).items():
         pair = slurm.pair(name)
         span = _span(pair.value if pair else default)
         if pair and span is None:
@@ -127,6 +126,25 @@ def ports(cluster: Cluster) -> Problems:
     elif span[1] - span[0] < 99:
         message = f"SrunPortRange={pair.value} has {span[1] - span[0] + 1} ports"
         yield SRUN_PORTS(message, pair.value_where, key=pair.key)
+
+
+def _ports(cluster: Cluster) -> dict[str, str]:
+    """Return the ports that daemons of one host may have, and what they are by default."""
+    slurm, found = cluster.slurm, {"SlurmctldPort": "6817", "SlurmdPort": "6818"}
+    beside = {"localhost", *(name for name, _ in controllers(cluster))}
+    has_dbd = slurm.value("AccountingStorageType").endswith("slurmdbd")
+    if has_dbd and slurm.value("AccountingStorageHost", "localhost") in beside:
+        found["AccountingStoragePort"] = "6819"
+    return found
+
+
+def controllers(cluster: Cluster) -> list[tuple[str, str]]:
+    """Return name and address of every controller; the address is empty where none is given."""
+    slurm = cluster.slurm
+    found = [HOST.match(pair.value) for pair in slurm.settings.get("slurmctldhost", [])]
+    hosts = [(match[1], (match[2] or "").strip("()")) for match in found if match]
+    machine = slurm.value("ControlMachine", "localhost"), slurm.value("ControlAddr")
+    return hosts or [machine]
 
 
 def _span(text: str) -> tuple[int, int] | None:

@@ -4,7 +4,7 @@ from fnmatch import fnmatch
 from functools import partial
 from pathlib import PurePosixPath
 
-from slurmkit.errors import Location
+from slurmkit.errors import Location, Problem
 from slurmkit.sitecheck import registry, words
 from slurmkit.sitecheck.candidate import File
 from slurmkit.sitecheck.config import Cluster
@@ -76,7 +76,7 @@ def _program(cluster: Cluster, pair: Pair, path: str) -> Problems:
         found = [file for name, file in cluster.candidate.files.items() if fnmatch(name, path)]
         if not found and _ours(cluster, path):
             message = f"{pair.key}={path} fits no file of the site"
-            yield TASK_PROLOG(message, pair.value_where, key=pair.key)
+            yield _lost(cluster, TASK_PROLOG(message, pair.value_where, key=pair.key))
         for file in found:
             yield from _runnable(cluster, pair, path, file)
         return
@@ -84,9 +84,12 @@ def _program(cluster: Cluster, pair: Pair, path: str) -> Problems:
     if file_ is not None:
         yield from _runnable(cluster, pair, path, file_)
     elif _ours(cluster, path):
-        problem = MISSING(f"{pair.key}={path}", pair.value_where, key=pair.key)
-        # A folder of .conf files may be less than all of /etc/slurm.
-        yield problem if cluster.candidate.is_site else problem.replace(warning=True)
+        yield _lost(cluster, MISSING(f"{pair.key}={path}", pair.value_where, key=pair.key))
+
+
+def _lost(cluster: Cluster, problem: Problem) -> Problem:
+    """Return what is said of a file that is not there: .conf files alone may be less than all."""
+    return problem if cluster.candidate.is_site else problem.replace(warning=True)
 
 
 def _ours(cluster: Cluster, path: str) -> bool:

@@ -79,6 +79,32 @@ def test_what_every_slurmctld_says_is_no_complaint() -> None:
     assert [complaint.level for complaint in said] == ["error", "fatal"]
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        "slurmctld: ",
+        "[2026-11-21T15:35:01.743] ",
+        "Nov 21 18:41:46.946684    46 slurmctld    0x7f35807ae380: ",  # LogTimeFormat=thread_id
+        "[Nov 21 18:41:47.428655    46 slurmctld    0x7f1cef9ff500] ",
+    ],
+)
+def test_a_line_of_the_log_starts_as_log_time_format_says(start: str) -> None:
+    (said,) = complaints.complaints((f"{start}error: KillWait 1 specified more than once",))
+    assert said == complaints.Complaint("error", "KillWait 1 specified more than once")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "power_save program /opt/bin/suspend not executable",
+        "power_save module disabled, invalid SuspendProgram /opt/bin/suspend",
+        "Invalid ResumeProgram PowerAction __resumeprog__ (/opt/bin/resume)",
+    ],
+)
+def test_programs_that_only_the_controller_has_are_not_missed(text: str) -> None:
+    assert complaints.complaints((f"slurmctld: error: {text}",)) == []
+
+
 def test_what_follows_is_left_out_and_silence_is_told(cluster: Cluster) -> None:
     log = (
         "slurmctld: error: KillWait 1 specified more than once, latest value used",
