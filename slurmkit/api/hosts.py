@@ -14,7 +14,6 @@ from slurmkit import __version__
 from slurmkit.api.hosts_script import (
     HostsLaunch,
     environment_of_ranks,
-    version_line,
     write_launch,
 )
 from slurmkit.api.local import (
@@ -25,6 +24,7 @@ from slurmkit.api.local import (
     command_of,
     element_environment,
     grace_s,
+    mpi_environment,
     prepared_environment,
     text_of,
     write_run_dir,
@@ -36,14 +36,13 @@ from slurmkit.hostlist import compress, expand
 from slurmkit.hosts import files
 from slurmkit.hosts.lookup import read_hosts
 from slurmkit.hosts.model import Hosts
-from slurmkit.hosts.mpi import Family, find_mpirun
+from slurmkit.hosts.mpi import Family, ssh_mpirun, version_line
 from slurmkit.hosts.probe import Question, ask
 from slurmkit.hosts.select import select
 from slurmkit.hosts.ssh import resolve
 from slurmkit.hosts.tidy import Tidied, all_tidy, forget, note_start, noted, tidy, tidy_after_dead
 from slurmkit.launch.local import LocalJob, LocalResult
 from slurmkit.launch.local import run_local as run_ranks
-from slurmkit.plan.model import Plan
 from slurmkit.rundir.layout import RunDir, new_run_id
 from slurmkit.rundir.secretfile import remove_secrets, write_secrets
 from slurmkit.site.lookup import find_site
@@ -194,7 +193,7 @@ class _HostsRun:
                 **element_env,
                 "SLURMKIT_RUN_DIR": str(run_dir.path),
                 "SLURMKIT_RUN_ID": self._run_id,
-                **_mpi_environment(self._plan),
+                **mpi_environment(self._plan),
                 **checkpoint_environment(self._plan, run_dir.element(self._task), element_env),
             }
             env = prepared_environment(self._prepared, {**base, **given})
@@ -230,7 +229,7 @@ class _HostsRun:
         """Find the MPI, ask the hosts for it and the program, and write what mpirun needs."""
         command = command_of(self._job, env)
         workdir = text_of(self._plan.workdir, env)
-        mpirun = find_mpirun(env, command if self._plan.kind == "mpi" else (), Path(workdir))
+        mpirun = ssh_mpirun(command if self._plan.kind == "mpi" else (), env, Path(workdir))
         answers = self._ask(
             Question(
                 mpirun=mpirun.path,
@@ -279,13 +278,13 @@ class _HostsRun:
     def _clean_after_others(self) -> None:
         for run_id, found in tidy_after_dead(self._root):
             self._report(run_id, found)
-        others = [starter for _, starter in noted(self._root) if starter.is_here()]
-        busy = {name for starter in others for name in starter.selected}
-        shared = busy & {host.name for host in self._selected}
-        if shared:
-            message = f"{compress(sorted(shared))} already run {others[0].run_id}"
-            hint = "both runs share the hosts' cores; slots are counted for each run alone"
-            self._tell(Problem(message, hint=hint, code="hosts-busy", warning=True))
+        selected = {host.name for host in self._selected}
+        for _, other in noted(self._root):
+            shared = selected.intersection(other.selected)
+            if shared and other.is_here() and other.lives():
+                message = f"{compress(sorted(shared))} already run {other.run_id}"
+                hint = "both runs share the hosts' cores; slots are counted for each run alone"
+                self._tell(Problem(message, hint=hint, code="hosts-busy", warning=True))
 
     def _report(self, run_id: str, found: Sequence[Tidied]) -> None:
         for item in found:
@@ -293,13 +292,6 @@ class _HostsRun:
                 message = f"{item.host}: after run {run_id} is left: {'; '.join(item.left[:3])}"
                 hint = "slurmkit run --hosts HOSTS.yaml --clean tries again"
                 self._tell(Problem(message, hint=hint, code="hosts-left", warning=True))
-
-
-def _mpi_environment(plan: Plan) -> dict[str, str]:
-    """Return what lets every rank of an MPI job see that all have met; see slurmkit.launch.mpi."""
-    if plan.kind != "mpi":
-        return {}
-    return {"SLURMKIT_MPI": "mpirun", "SLURMKIT_MPI_RANKS": str(plan.shape.num_tasks)}
 
 
 def _own_versions(slurmkit: str) -> dict[str, str]:

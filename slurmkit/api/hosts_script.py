@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,13 +144,3 @@ def _environment_of_mpirun(mpirun: Mpirun) -> tuple[tuple[str, str], ...]:
         # Open MPI refuses root unless it is asked twice; this user asked.
         return (("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"))
     return ()
-
-
-def version_line(mpirun: Mpirun, env: Mapping[str, str]) -> str:
-    """Return the first line that ``mpirun --version`` prints here; hosts have to say the same."""
-    command = [mpirun.path, "--version"]
-    done = subprocess.run(
-        command, env=dict(env), capture_output=True, text=True, timeout=30, check=False
-    )
-    said = (done.stdout + done.stderr).splitlines()
-    return said[0] if said else ""

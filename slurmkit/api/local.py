@@ -13,8 +13,7 @@ from slurmkit.api.secrets import read_secret_values
 from slurmkit.errors import InvalidInputError, Problem, SlurmkitError, UsageError
 from slurmkit.launch.local import LocalJob
 from slurmkit.launch.local import run_local as run_ranks
-from slurmkit.mpi.found import NAMES
-from slurmkit.mpi.look import Look, launcher_of, look
+from slurmkit.mpi.mpirun import find_mpirun
 from slurmkit.mpi.report import mpirun_options
 from slurmkit.plan.model import Plan, Word
 from slurmkit.plan.words import argument_word
@@ -96,7 +95,7 @@ def run_local(
             **element_env,
             "SLURMKIT_RUN_DIR": str(run_dir.path),
             **checkpoint_environment(prepared.plan, run_dir.element(task), element_env),
-            **_mpi_environment(prepared.plan),
+            **mpi_environment(prepared.plan),
         },
     )
     plan = prepared.plan
@@ -199,7 +198,7 @@ def checkpoint_environment(
     return exports
 
 
-def _mpi_environment(plan: Plan) -> dict[str, str]:
+def mpi_environment(plan: Plan) -> dict[str, str]:
     """Return what lets every rank of an MPI job see that all have met; see slurmkit.launch.mpi."""
     if plan.kind != "mpi":
         return {}
@@ -264,21 +263,7 @@ def _launcher(
         return "torchrun", ()
     if plan.kind != "mpi" and plan.step.launcher != "mpirun":
         return "direct", ()
-    seen = look(command, env, workdir) if plan.kind == "mpi" else Look(None)
-    if seen.missing:
-        raise SlurmkitError(
-            f"{command[0]} needs {seen.missing}, which is not found on this machine",
-            hint="load the module of the MPI that it was built with in software:",
-        )
-    found = seen.found if seen.certain else None
-    started = launcher_of(found, env)
-    if started is None:
-        whose = f"{NAMES[found.family]}'s mpirun" if found else "an mpirun"
-        raise SlurmkitError(
-            f"an MPI job needs {whose} to run on this machine; there is none on PATH",
-            hint="install it (Debian: openmpi-bin or mpich), or load its module in software:",
-        )
-    path, said = started
+    path, said = find_mpirun(command if plan.kind == "mpi" else (), env, workdir)
     options = mpirun_options(said.family, said.major, False)
     if said.family != "openmpi":
         return "hydra", (path, *options)

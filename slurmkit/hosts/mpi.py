@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from slurmkit.errors import SlurmkitError
-from slurmkit.mpi.look import launcher_of, look
+from slurmkit.mpi.found import NAMES
+from slurmkit.mpi.mpirun import find_mpirun
 
 Family = Literal["openmpi", "mpich", "intel"]
 
 _TIMEOUT_S = 30.0
-_HERE = Path()
 # MVAPICH has MPICH's Hydra.
 _FAMILIES: dict[str, Family] = {
     "openmpi": "openmpi",
@@ -66,36 +66,35 @@ class Mpirun:
     @property
     def title(self) -> str:
         """Name and release for people."""
-        names = {"openmpi": "Open MPI", "mpich": "MPICH", "intel": "Intel MPI"}
-        return f"{names[self.family]} {self.version}"
+        return f"{NAMES[self.family]} {self.version}"
 
 
-def find_mpirun(
-    env: Mapping[str, str], command: Sequence[str] = (), workdir: Path = _HERE
-) -> Mpirun:
-    """Return the mpirun that belongs to a program's MPI; for no program the one on PATH.
+def ssh_mpirun(command: Sequence[str], env: Mapping[str, str], workdir: Path) -> Mpirun:
+    """Return the mpirun that starts a program over SSH.
 
     Args:
+        command: an MPI program and its arguments; empty for any other, which any mpirun starts.
         env: the environment, for PATH and the linker.
-        command: an MPI program and its arguments; empty for any other program.
         workdir: the folder that it runs in.
 
     Raises:
         SlurmkitError: there is none, or none that starts ranks over SSH as slurmkit knows it.
     """
-    seen = look(command, env, workdir) if command else None
-    found = seen.found if seen is not None and seen.certain else None
-    hint = "install Open MPI (Debian: openmpi-bin), or load its module in software:"
-    launcher = launcher_of(found, env)
-    if launcher is None:
-        of = f" of {found.family}, which {command[0]} uses," if found is not None else ""
-        raise SlurmkitError(f"there is no mpirun{of} on PATH", hint=hint)
-    path, said = launcher
+    path, said = find_mpirun(command, env, workdir)
     family = _FAMILIES.get(said.family)
     if family is None:
-        raise SlurmkitError(f"{path} is {said.family}'s, which needs a scheduler", hint=hint)
+        raise SlurmkitError(
+            f"{path} is {NAMES[said.family]}'s, which needs a scheduler",
+            hint="load the module of another MPI in software:",
+        )
     has_ucx = family == "openmpi" and _has_ucx(path, env)
     return Mpirun(path, family, said.version, has_ucx)
+
+
+def version_line(mpirun: Mpirun, env: Mapping[str, str]) -> str:
+    """Return the first line that ``mpirun --version`` prints here; hosts have to say the same."""
+    said = _ask([mpirun.path, "--version"], env).splitlines()
+    return said[0] if said else ""
 
 
 def _has_ucx(mpirun: str, env: Mapping[str, str]) -> bool:

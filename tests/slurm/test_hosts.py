@@ -247,6 +247,20 @@ def test_ctrl_c_ends_all(lab: Lab) -> None:
     assert not lab.left()
 
 
+def test_a_second_run_on_the_same_hosts_is_told(lab: Lab) -> None:
+    hosts = lab.hosts()
+    said: list[str] = []
+
+    def second(run: "subprocess.Popen[str]") -> None:
+        said.append(lab.run("hello.yaml", hosts, "--set", "resources.nodes=1")[1])
+        run.send_signal(signal.SIGINT)
+
+    lab.run_until_up(second, hosts)
+    assert "warning: node1 already run 2" in said[0]
+    assert "MPI_Allreduce over 2 ranks: 3" in said[0]
+    assert "already run" not in lab.run("hello.yaml", hosts)[1]
+
+
 def test_what_a_killed_starter_leaves_is_cleaned_on_request(lab: Lab) -> None:
     hosts = lab.hosts()
     code, _ = lab.run_until_up(lambda run: run.kill(), hosts)

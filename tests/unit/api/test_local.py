@@ -147,7 +147,7 @@ def test_an_mpi_job_without_mpi_says_what_is_missing(desk: Desk) -> None:
         assert found
         (empty / program).symlink_to(found)
     done = desk.run("name: m\nlaunch: {kind: mpi, command: [./hello]}\n", code=1, PATH=str(empty))
-    assert "there is none on PATH" in done.stderr
+    assert "there is no mpirun on PATH" in done.stderr
 
 
 @pytest.mark.skipif(shutil.which("mpicc.mpich") is None, reason="MPICH's compiler is not here")
