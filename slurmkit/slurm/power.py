@@ -1,18 +1,37 @@
 """What elastic capacity asks and tells Slurm: jobs that wait, and nodes that did not start."""
 
+import math
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slurmkit.slurm import normalise
+from slurmkit.slurm.cluster import gpus_of_gres
 from slurmkit.slurm.environ import query_environment
 from slurmkit.slurm.inventory import DeclaredNode, read_inventory
 from slurmkit.slurm.runner import Runner
 from slurmkit.units import parse_duration_s
 
-_FORMAT = "%i|%P|%r|%D|%C|%b|%l|%V|%h|%Q"
-_GPUS = re.compile(r"gres[:/]gpu(?:[:=/][A-Za-z][\w.-]*)?[:=](\d+)|gpu(?::[A-Za-z][\w.-]*)?:(\d+)")
+#: Fields of squeue(1), --Format, and how many characters of each are of use.
+_FIELDS = {
+    "JobArrayID": 40,
+    "Partition": 300,
+    "Reason": 200,
+    "NumNodes": 20,
+    "NumCPUs": 20,
+    "NumTasks": 20,
+    "tres-per-node": 100,
+    "tres-per-job": 100,
+    "tres-per-task": 100,
+    "TimeLimit": 30,
+    "SubmitTime": 30,
+    "PriorityLong": 20,
+    "OverSubscribe": 20,
+    # In 26.05 a field of its own, and OverSubscribe is NO for every job; 22.05 and 24.11 leave an
+    # empty column for a field that they do not know.
+    "Exclusive": 20,
+}
 _MAX_REASON = 200
 
 
@@ -47,25 +66,36 @@ class WaitingJob:
 
 def read_waiting(printed: str) -> list[WaitingJob]:
     """Return the jobs that squeue printed in the form of this module, first in line first."""
-    rows = [line.split("|") for line in printed.splitlines() if line.count("|") == 9]
-    return sorted((_job(row) for row in rows), key=lambda job: (-job.priority, job.submitted))
+    rows = [line.split("|") for line in printed.splitlines()]
+    jobs = [
+        _job(dict(zip(_FIELDS, (cell.strip() for cell in row), strict=False)))
+        for row in rows
+        if len(row) > len(_FIELDS)
+    ]
+    return sorted(jobs, key=lambda job: (-job.priority, job.submitted))
 
 
-def _job(row: list[str]) -> WaitingJob:
-    job, partitions, reason, nodes, cpus, gres, limit, submitted, sharing, priority = row
-    match = _GPUS.search(gres)
+def _job(row: Mapping[str, str]) -> WaitingJob:
+    num_nodes = normalise.limit(row["NumNodes"].partition("-")[0]) or 1
+    num_tasks = normalise.limit(row["NumTasks"]) or 1
+    per_job = _gpus(row["tres-per-job"]) + _gpus(row["tres-per-task"]) * num_tasks
     return WaitingJob(
-        id=job,
-        partitions=tuple(partitions.split(",")),
-        reason=reason,
-        num_nodes=max(1, int(nodes.partition("-")[0] or 1) if nodes[:1].isdigit() else 1),
-        num_cpus=int(cpus) if cpus.isdigit() else 1,
-        gpus_per_node=int(match[1] or match[2]) if match else 0,
-        limit_s=_seconds(limit),
-        submitted=normalise.utc_time(submitted),
-        exclusive=sharing.strip().upper() == "NO",
-        priority=int(priority) if priority.isdigit() else 0,
+        id=row["JobArrayID"],
+        partitions=tuple(row["Partition"].split(",")),
+        reason=row["Reason"],
+        num_nodes=num_nodes,
+        num_cpus=normalise.limit(row["NumCPUs"]) or 1,
+        gpus_per_node=max(_gpus(row["tres-per-node"]), math.ceil(per_job / num_nodes)),
+        limit_s=_seconds(row["TimeLimit"]),
+        submitted=normalise.utc_time(row["SubmitTime"]),
+        exclusive=row["Exclusive"] == "NODE" if row["Exclusive"] else row["OverSubscribe"] == "NO",
+        priority=normalise.limit(row["PriorityLong"]) or 0,
     )
+
+
+def _gpus(tres: str) -> int:
+    """Return the GPUs of ``gres:gpu:h100:4`` (22.05), ``gres/gpu:4`` or ``gres/gpu=4``."""
+    return gpus_of_gres(re.sub(r"gres[:/]", "", tres).replace("=", ":"))[0]
 
 
 def _seconds(limit: str) -> int | None:
@@ -99,7 +129,8 @@ class PowerDoor:
         Raises:
             SlurmError: Slurm does not answer.
         """
-        argv = ["squeue", "--noheader", "--array", "--states=PD", f"--format={_FORMAT}"]
+        columns = ",".join(f"{name}:{width}|" for name, width in _FIELDS.items())
+        argv = ["squeue", "--noheader", "--array", "--states=PD", f"--Format={columns}"]
         return read_waiting(self._runner.check(argv))
 
     def nodes(self) -> tuple[DeclaredNode, ...]:

@@ -234,8 +234,19 @@ def test_the_report_says_what_more_nodes_would_help(elastic: Elastic) -> None:
         "sbatch", "--parsable", "--nodes=3", "--exclusive", "--output=/dev/null", "--hold",
         "--wrap", "true",
     )  # fmt: skip
+    wide = elastic.login(
+        "sbatch", "--parsable", "--nodes=2", "--gpus=4", "--output=/dev/null", "--hold",
+        "--wrap", "true",
+    )  # fmt: skip
     report = json.loads(elastic.login(SLURMKIT, "elastic", "report", "--json"))
-    elastic.login("scancel", held, job)
-    assert report["pending"] == 2
-    assert report["reasons"] == {"held by a person": 2}
+    reader = (
+        "from slurmkit.slurm.power import PowerDoor\n"
+        "for j in PowerDoor().waiting(): print(j.id, j.num_nodes, j.gpus_per_node, j.exclusive)"
+    )
+    seen = elastic.login(sys.executable, "-c", reader).splitlines()
+    elastic.login("scancel", held, job, wide)
+    assert report["pending"] == 3
+    assert report["reasons"] == {"held by a person": 3}
     assert report["add"] == 0
+    # Releases say in other words who shares nodes.
+    assert set(seen) == {f"{held} 1 0 False", f"{job} 3 0 True", f"{wide} 2 2 False"}
