@@ -110,14 +110,10 @@ def _with_packages(base: Path, more: Sequence[str], progress: Callable[[str], No
         shutil.rmtree(temporary, ignore_errors=True)
         log = target.with_name(f"{target.name}.log")
         try:
-            subprocess.run(["cp", "-a", "--reflink=auto", base, temporary], check=True)
-            code = _run(_install_command(temporary, more), log, progress)
-            if code != 0:
-                said = "\n  ".join(log.read_text(errors="replace").splitlines()[-8:])
-                raise SandboxUnavailableError(
-                    f"{', '.join(more)} cannot be installed into {base.name}: {code}\n  {said}",
-                    hint=f"the whole log is in {log}; is the package mirror reachable?",
-                )
+            copy = ["cp", "-a", "--reflink=auto", str(base), str(temporary)]
+            _run(copy, log, progress, "the copy")
+            what = f"the installation of {', '.join(more)}"
+            _run(_install_command(temporary, more), log, progress, what)
             temporary.rename(target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -160,13 +156,7 @@ def _make(
     progress(f"making a root file system of Debian {suite}, once; this takes about a minute")
     started = time.monotonic()
     try:
-        code = _run(_command(suite, include, temporary), log, progress)
-        if code != 0:
-            said = "\n  ".join(log.read_text(errors="replace").splitlines()[-8:])
-            raise SandboxUnavailableError(
-                f"debootstrap of {suite} ended with {code}:\n  {said}",
-                hint=f"the whole log is in {log}; is the package mirror reachable?",
-            )
+        _run(_command(suite, include, temporary), log, progress, f"debootstrap of {suite}")
         for archive in (temporary / "var/cache/apt/archives").glob("*.deb"):
             archive.unlink()
         temporary.chmod(0o755)  # all users' programs run in it, whatever the umask says
@@ -189,8 +179,12 @@ def _command(suite: str, include: Sequence[str], target: Path) -> list[str]:
     ]
 
 
-def _run(command: Sequence[str], log: Path, progress: Callable[[str], None]) -> int:
-    """Run a command, all it says into ``log``, and report its current line now and then."""
+def _run(command: Sequence[str], log: Path, progress: Callable[[str], None], what: str) -> None:
+    """Run a command, all it says into ``log``, and report its current line now and then.
+
+    Raises:
+        SandboxUnavailableError: it failed or took too long; the message begins with ``what``.
+    """
     deadline = time.monotonic() + _TIMEOUT_S
     reported = time.monotonic()
     with (
@@ -206,11 +200,16 @@ def _run(command: Sequence[str], log: Path, progress: Callable[[str], None]) -> 
                 file.write(line)
                 now = time.monotonic()
                 if now > deadline:
-                    raise SandboxUnavailableError(f"debootstrap took more than {_TIMEOUT_S:.0f} s")
+                    raise SandboxUnavailableError(f"{what} took more than {_TIMEOUT_S:.0f} s")
                 if line.startswith("I: ") and now - reported > _REPORT_EVERY_S:
                     reported = now
                     progress(f"  {line.removeprefix('I: ').strip()}")
         except BaseException:
             process.kill()
             raise
-    return process.returncode
+    if process.returncode != 0:
+        said = "\n  ".join(log.read_text(errors="replace").splitlines()[-8:])
+        raise SandboxUnavailableError(
+            f"{what} ended with {process.returncode}:\n  {said}",
+            hint=f"the whole log is in {log}; is the package mirror reachable?",
+        )
