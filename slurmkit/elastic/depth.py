@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from slurmkit.record import Record
+from slurmkit.slurm.cluster import UNUSABLE
 from slurmkit.slurm.inventory import DeclaredNode
 from slurmkit.slurm.power import WaitingJob
 
@@ -13,15 +14,17 @@ from slurmkit.slurm.power import WaitingJob
 _FOR_NODES = frozenset({"Resources", "Priority", "None", ""})
 _KINDS = (
     ("held by a person", ("JobHeld", "Held")),
+    ("its partition", ("Partition",)),
+    ("its array's own limit", ("JobArrayTaskLimit",)),
     ("a limit of QOS or account", ("QOS", "Assoc", "MaxJobs", "Limit")),
     ("another job", ("Dependency",)),
     ("its time", ("BeginTime",)),
     ("licences", ("Licenses",)),
     ("a reservation", ("Reservation", "Reserved")),
-    ("nodes that are down or drained", ("ReqNodeNotAvail", "Nodes_required", "Node")),
-    ("its partition", ("Partition",)),
+    ("nodes that are down or drained", ("Node",)),
 )
-_OUT = frozenset({"DOWN", "DRAIN", "FAIL", "FAILING", "ERROR", "FUTURE", "MAINT", "REBOOT"})
+# A node that starts or is stopped does not respond, either.
+_OUT = UNUSABLE - {"NOT_RESPONDING"} | {"MAINTENANCE", "REBOOT_ISSUED"}
 
 
 class NodeCounts(Record):
@@ -33,6 +36,11 @@ class NodeCounts(Record):
     stopped: int = 0
     starting: int = 0
     out: int = 0
+
+    @property
+    def free(self) -> int:
+        """Nodes that a job can have without one more."""
+        return self.idle + self.stopped + self.starting
 
 
 @dataclass(frozen=True)
@@ -131,13 +139,15 @@ def counts(nodes: Iterable[DeclaredNode]) -> NodeCounts:
 
 
 def _place(state: str) -> str:
-    flags = {word.rstrip("*~#!%$@^-") for word in state.split("+")}
-    if flags & _OUT or state.endswith("*"):
+    flags = set(state.replace("*", "+NOT_RESPONDING").split("+"))
+    if flags & _OUT:
         return "out"
     if "POWERED_DOWN" in flags or "POWERING_DOWN" in flags:
         return "stopped"
     if "POWERING_UP" in flags:
         return "starting"
+    if "NOT_RESPONDING" in flags:
+        return "out"
     return "idle" if "IDLE" in flags else "busy"
 
 
@@ -147,24 +157,18 @@ def _partition(
     have = counts(nodes)
     gpus = max((node.gpus for node in nodes), default=0)
     cpus = max((node.cpus for node in nodes), default=0)
-    usable = have.total - have.out
-    impossible = [job.id for job in jobs if job.num_nodes > have.total]
     needed = nodes_needed(jobs, gpus, cpus)
-    free = have.idle + have.stopped + have.starting
-    first = nodes_needed(jobs[:1], gpus, cpus)
     return PartitionDepth(
         name=name,
         jobs=len(jobs),
         needed=needed,
         nodes={field: getattr(have, field) for field in have._fields},
-        add=max(0, needed - free),
-        # The first in line waits for nodes that are busy; those that end soon are not known here.
-        first=max(0, first - free) if jobs[0].num_nodes <= usable else first - usable,
-        impossible=impossible,
+        add=max(0, needed - have.free),
+        # Which of the busy nodes will soon be free is not known here.
+        first=max(0, jobs[0].num_nodes - have.free),
+        impossible=[job.id for job in jobs if job.num_nodes > have.total],
         longest_wait_s=max(0, int(now - min(job.submitted for job in jobs))),
-        node_hours=round(
-            sum(nodes_needed([job], gpus, cpus) * (job.limit_s or 0) / 3600 for job in jobs), 1
-        ),
+        node_hours=round(sum(job.num_nodes * (job.limit_s or 0) for job in jobs) / 3600, 1),
     )
 
 
@@ -207,34 +211,29 @@ def _share(job: WaitingJob, gpus: int, cpus: int) -> float:
 
 def _together(found: Sequence[PartitionDepth], members: Mapping[str, list[DeclaredNode]]) -> int:
     """Return the nodes to add over all; partitions of the same nodes share what is added."""
-    most: dict[frozenset[str], int] = {}
+    same: dict[frozenset[str], list[PartitionDepth]] = {}
     for one in found:
         hosts = frozenset(node.name for node in members.get(one.name, ()))
-        most[hosts] = most.get(hosts, 0) + one.needed
-    total = 0
-    for one in found:
-        hosts = frozenset(node.name for node in members.get(one.name, ()))
-        if hosts in most:
-            free = one.nodes["idle"] + one.nodes["stopped"] + one.nodes["starting"]
-            total += max(0, most.pop(hosts) - free)
-    return total
+        same.setdefault(hosts, []).append(one)
+    return sum(
+        max(0, sum(one.needed for one in group) - NodeCounts(**group[0].nodes).free)
+        for group in same.values()
+    )
 
 
 def _advice(one: PartitionDepth) -> str:
     jobs = f"{one.jobs} {'job waits' if one.jobs == 1 else 'jobs wait'} for nodes"
     words = f"{one.name}: {jobs} ({one.needed} wanted at once)"
-    have = one.nodes
+    have = NodeCounts(**one.nodes)
     if one.impossible:
-        most = one.needed - have["total"]
+        most = one.needed - have.total
         return (
             f"{words}; {len(one.impossible)} can never start: they want more than the"
-            f" {have['total']} nodes that there are"
-            + (f", {most} more would do" if most > 0 else "")
+            f" {have.total} nodes that there are" + (f", {most} more would do" if most > 0 else "")
         )
-    free = have["idle"] + have["stopped"] + have["starting"]
     if one.add == 0:
-        starting = have["stopped"] + have["starting"]
+        starting = have.stopped + have.starting
         from_stopped = f", {starting} of them stopped or starting" if starting else ""
-        return f"{words}; {free} are free{from_stopped}: no node need be added"
-    broken = f"; {have['out']} are out of service: mend these first" if have["out"] else ""
-    return f"{words}, {free} free: {one.add} more would let all of them start{broken}"
+        return f"{words}; {have.free} are free{from_stopped}: no node need be added"
+    broken = f"; {have.out} are out of service: mend these first" if have.out else ""
+    return f"{words}, {have.free} free: {one.add} more would let all of them start{broken}"

@@ -17,7 +17,8 @@ from slurmkit.limits import (
 from slurmkit.slurm import normalise
 
 _GPU = re.compile(r"gpu(?::([A-Za-z][\w.-]*))?(?::(\d+))?(?:\(.*?\))?")
-_UNUSABLE = frozenset(
+#: States and flags in which no new job can start on a node.
+UNUSABLE = frozenset(
     {"DOWN", "ERROR", "UNKNOWN", "FUTURE", "DRAIN", "FAIL", "NOT_RESPONDING", "INVALID_REG"}
 )
 
@@ -149,7 +150,7 @@ class _Shape(NamedTuple):
 def _shape(node: Mapping[str, Any]) -> _Shape:
     state = normalise.words(node.get("state"))
     flags = {word.upper() for word in (*state, *normalise.words(node.get("state_flags")))}
-    unusable = flags & _UNUSABLE
+    unusable = flags & UNUSABLE
     features = normalise.words(node.get("active_features")) or normalise.words(node.get("features"))
     gpus, gpu_type = gpus_of_gres(normalise.text(node.get("gres")))
     reason = normalise.text(node.get("reason")) or "+".join(sorted(unusable))

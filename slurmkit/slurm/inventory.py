@@ -40,7 +40,7 @@ _USUAL = {
     "ReqResv": "NO",
     "RootOnly": "NO",
 }
-#: States in which a job can start on a node at once, as scontrol has them, flags cut off.
+#: States in which a job can start on a node at once, as scontrol has them: no flag beside them.
 _READY = frozenset({"IDLE", "MIXED"})
 
 
@@ -70,7 +70,7 @@ class DeclaredNode:
     @property
     def ready(self) -> bool:
         """Whether a job may start on it at once."""
-        return self.state.rstrip("*") in _READY
+        return self.state in _READY
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,11 @@ def test_states_of_nodes() -> None:
     states = (
         "IDLE", "MIXED", "ALLOCATED", "IDLE+CLOUD+POWERED_DOWN", "MIXED+CLOUD+POWERING_UP",
         "IDLE+DRAIN", "DOWN*", "IDLE+POWERING_DOWN", "DOWN+POWERED_DOWN", "IDLE*",
+        "IDLE+NOT_RESPONDING", "IDLE+MAINTENANCE+RESERVED", "IDLE+CLOUD+NOT_RESPONDING+POWERING_UP",
     )  # fmt: skip
     found = counts(node(str(index), state) for index, state in enumerate(states))
     assert (found.total, found.idle, found.busy, found.stopped, found.starting, found.out) == (
-        10, 1, 2, 2, 1, 4,
+        13, 1, 2, 2, 2, 6,
     )  # fmt: skip
 
 
@@ -45,6 +46,8 @@ def test_states_of_nodes() -> None:
         ("AssocGrpGRES", "a limit of QOS or account"),
         ("BeginTime", "its time"),
         ("PartitionDown", "its partition"),
+        ("PartitionNodeLimit", "its partition"),
+        ("JobArrayTaskLimit", "its array's own limit"),
         ("ReqNodeNotAvail, UnavailableNodes:n1", "nodes that are down or drained"),
         ("SomethingNew", "SomethingNew"),
     ],
@@ -83,6 +86,11 @@ def test_nodes_to_add() -> None:
     assert (gpu.jobs, gpu.needed, gpu.add, gpu.first, found.add) == (2, 3, 2, 1, 2)
     assert (gpu.longest_wait_s, gpu.node_hours) == (600, 3.0)
     assert "2 more would let all of them start" in found.advice[0]
+
+
+def test_the_first_in_line_needs_as_many_nodes_as_are_not_free() -> None:
+    found = look([job(1, 4)], "ALLOCATED", "ALLOCATED", "IDLE")
+    assert found.partitions[0].first == 3
 
 
 def test_limits_are_no_reason_to_add_nodes() -> None:
