@@ -6,6 +6,7 @@ docs/reference/mpi.md shows it as a table, with the sources.
 from collections.abc import Iterable, Mapping
 
 from slurmkit.mpi.found import Found
+from slurmkit.mpi.match import PMI_NAMES
 from slurmkit.record import Record
 
 #: What each plugin of Slurm serves; pmi2 also speaks PMI-1's protocol.
@@ -65,58 +66,67 @@ def choose(
     """
     there = {_plain(name) for name in plugins}
     if wanted != "auto":
-        return _named(found, wanted, there, dict(libraries or {}), num_ranks)
+        return _named(found, wanted, there, libraries or {}, num_ranks)
     if found is None:
-        best = next((name for name in ("pmix", "pmi2") if name in there), "none")
-        if best == "none" and num_ranks > 1:
-            return _nothing("the program's MPI", ("pmix", "pmi2"), there)
-        return Choice(best, f"the program's MPI is not known, so the first of {_list(there)}",
-                      _SERVES[best][0] if _SERVES[best] else "")  # fmt: skip
-    tried: list[str] = []
+        return _unknown(there, num_ranks)
     # Cray's plugin is only for Cray's own MPI.
     order = ("cray_shasta", "pmi2") if found.family == "cray" else ("pmix", "pmi2")
-    for interface in found.interfaces:
-        for plugin in order:
-            if plugin not in there or interface not in _SERVES[plugin]:
-                continue
-            choice = _with_environment(found, plugin, interface, dict(libraries or {}))
-            if isinstance(choice, Choice):
-                return choice
-            tried.append(choice.reason)
-    if num_ranks == 1:
+    chosen = _first(found, [plugin for plugin in order if plugin in there], libraries or {})
+    if num_ranks == 1 and not isinstance(chosen, Choice):
         return Choice("none", f"{found} has one rank, which meets nobody")
-    if tried:
-        return Refusal(tried[0], "name the library in I_MPI_PMI_LIBRARY, or use launcher: mpirun")
-    return _nothing(str(found), _plugins_for(found), there)
+    return chosen or _nothing(str(found), _plugins_for(found), there)
+
+
+def _unknown(there: set[str], num_ranks: int) -> Choice | Refusal:
+    """Choose for a program whose MPI nobody knows."""
+    best = next((name for name in ("pmix", "pmi2") if name in there), "none")
+    if best == "none" and num_ranks > 1:
+        return _nothing("the program's MPI", ("pmix", "pmi2"), there)
+    why = f"the program's MPI is not known, so the first of {_list(there)}"
+    return Choice(best, why, _SERVES[best][0] if _SERVES[best] else "")
 
 
 def _named(
-    found: Found | None, wanted: str, there: set[str], libraries: dict[str, str], num_ranks: int
+    found: Found | None, wanted: str, there: set[str], libraries: Mapping[str, str], num_ranks: int
 ) -> Choice | Refusal:
     """Hold a plugin that somebody named against the MPI."""
-    plain = _plain(wanted)
-    if there and plain not in there:
+    if there and _plain(wanted) not in there:
         return Refusal(
             f"Slurm has no MPI plugin {wanted!r} here; it has {_list(there)}",
             "write launch.mpi: auto, or launcher: mpirun",
         )
-    serves = _SERVES.get(plain)
+    serves = _SERVES.get(_plain(wanted))
     if found is None or serves is None or num_ranks == 1:
         return Choice(wanted, f"launch.mpi says {wanted}", serves[0] if serves else "")
-    interface = next((name for name in found.interfaces if name in serves), "")
-    if not interface:
-        fitting = [name for name in _plugins_for(found) if name in there]
-        return Refusal(
-            f"{found} cannot use Slurm's plugin {wanted}: each of {num_ranks} ranks would be a"
-            " world of its own",
-            f"write launch.mpi: {fitting[0] if fitting else 'auto'}"
-            if fitting
-            else "write launcher: mpirun",
-        )
-    choice = _with_environment(found, wanted, interface, libraries)
-    if isinstance(choice, Choice):
-        return choice.replace(why=f"{choice.why}; launch.mpi says so")
-    return choice
+    chosen = _first(found, [wanted], libraries)
+    if isinstance(chosen, Choice):
+        return chosen.replace(why=f"{chosen.why}; launch.mpi says so")
+    if chosen is not None:
+        return chosen
+    fitting = [name for name in _plugins_for(found) if name in there]
+    return Refusal(
+        f"{found} cannot use Slurm's plugin {wanted}: each of {num_ranks} ranks would be a"
+        " world of its own",
+        f"write launch.mpi: {fitting[0]}" if fitting else "write launcher: mpirun",
+    )
+
+
+def _first(
+    found: Found, plugins: Iterable[str], libraries: Mapping[str, str]
+) -> Choice | Refusal | None:
+    """Return the first way that an MPI and these plugins have in common; None for none.
+
+    When all that they have needs a library that is not here, it is a refusal that names the first.
+    """
+    missing = None
+    for interface in found.interfaces:
+        for plugin in plugins:
+            if interface in _SERVES[_plain(plugin)]:
+                chosen = _with_environment(found, plugin, interface, libraries)
+                if isinstance(chosen, Choice):
+                    return chosen
+                missing = missing or chosen
+    return missing
 
 
 def _with_environment(
@@ -129,21 +139,19 @@ def _with_environment(
             return Refusal(
                 f"{found} needs Slurm's lib{interface.removesuffix('1')}.so for srun"
                 f" --mpi={plugin}, and no such file was found",
-                "name the library in I_MPI_PMI_LIBRARY",
+                "name the library in I_MPI_PMI_LIBRARY, or use launcher: mpirun",
             )
         env["I_MPI_PMI_LIBRARY"] = library
         if interface != "pmi1":
             env["I_MPI_PMI"] = interface
-    words = {"pmix": "PMIx", "pmi2": "PMI-2", "pmi1": "PMI-1"}
-    return Choice(
-        plugin, f"{found} speaks {words[interface]}, which srun --mpi={plugin} serves", interface,
-        tuple(env.items()),
-    )  # fmt: skip
+    why = f"{found} speaks {PMI_NAMES[interface]}, which srun --mpi={plugin} serves"
+    return Choice(plugin, why, interface, tuple(env.items()))
 
 
 def _plugins_for(found: Found) -> tuple[str, ...]:
-    names = ("pmix",) if found.interfaces == ("pmix",) else ("pmi2",)
-    return ("pmix", *names) if "pmix" in found.interfaces and names != ("pmix",) else names
+    return tuple(
+        name for name in ("pmix", "pmi2") if not set(_SERVES[name]).isdisjoint(found.interfaces)
+    )
 
 
 def _nothing(who: str, wants: Iterable[str], there: set[str]) -> Refusal:

@@ -6,6 +6,9 @@ MPICH does, and Open MPI from release 5 on (open-mpi/ompi issue 13523).
 
 from collections.abc import Mapping
 
+#: What people call the kinds of PMI.
+PMI_NAMES = {"pmix": "PMIx", "pmi2": "PMI-2", "pmi1": "PMI-1"}
+
 
 def meeting_place(env: Mapping[str, str]) -> tuple[str, ...]:
     """Return the PMIs that a launcher has prepared this process for."""
@@ -30,10 +33,9 @@ def mismatch(family: str, interfaces: tuple[str, ...], env: Mapping[str, str]) -
     if not interfaces and family:
         # Open MPI 4 may have been built with PMI-2, and MPICH with PMIx: only a rank that finds
         # nothing at all is lost for certain.
-        interfaces = ("pmix", "pmi2", "pmi1")
+        interfaces = tuple(PMI_NAMES)
     if not interfaces or set(interfaces) & set(there):
         return ""
-    words = {"pmix": "PMIx", "pmi2": "PMI-2", "pmi1": "PMI-1"}
-    speaks = " or ".join(words[name] for name in interfaces)
-    offers = " and ".join(words[name] for name in there) or "none"
+    speaks = " or ".join(PMI_NAMES[name] for name in interfaces)
+    offers = " and ".join(PMI_NAMES[name] for name in there) or "none"
     return f"its MPI speaks {speaks}, but the launcher offers {offers}"

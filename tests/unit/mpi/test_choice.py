@@ -81,6 +81,9 @@ def test_intel_mpi_is_told_slurms_library() -> None:
     assert isinstance(chosen, Choice)
     assert chosen.plugin == "pmix"
     assert dict(chosen.env)["I_MPI_PMI"] == "pmix"
+    chosen = choose(INTEL, DEBIAN_12, wanted="pmi2", libraries={"pmi1": "/usr/lib64/libpmi.so"})
+    assert isinstance(chosen, Choice), "a plugin that is named is used as auto would use it"
+    assert dict(chosen.env) == {"I_MPI_PMI_LIBRARY": "/usr/lib64/libpmi.so"}
     refused = choose(INTEL, DEBIAN_12)
     assert isinstance(refused, Refusal)
     assert "libpmi2.so" in refused.reason
@@ -129,6 +132,7 @@ def test_one_rank_meets_nobody() -> None:
     assert isinstance(chosen, Choice)
     assert chosen.plugin == "none"
     assert isinstance(choose(MPICH, DEBIAN_12, wanted="none", num_ranks=1), Choice)
+    assert isinstance(choose(INTEL, DEBIAN_12, num_ranks=1), Choice), "it needs no library"
 
 
 _PLUGINS = st.sets(st.sampled_from(sorted(DEBIAN_12 | DEBIAN_13)))
