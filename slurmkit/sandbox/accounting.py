@@ -2,14 +2,10 @@
 
 import subprocess
 import sys
-import time
 
-from slurmkit.sandbox import console, machine, processes
+from slurmkit.sandbox import console, readiness, shims
 from slurmkit.sandbox.layout import DATABASE, LOGIN, Layout
 from slurmkit.sandbox.record import SandboxError
-
-_SLURMDBD_PORT = 6819
-_POLL_S = 0.05
 
 # Enough for a job to be charged, refused, limited and preempted; sacctmgr(1) has the words.
 _SETTINGS = (
@@ -32,15 +28,7 @@ def prepare(layout: Layout, timeout_s: float) -> None:
     Raises:
         SandboxError: the database does not come up, or refuses something.
     """
-    init = console.running_init(layout, DATABASE)
-    deadline = time.monotonic() + timeout_s
-    while not processes.listens(init, _SLURMDBD_PORT):
-        if time.monotonic() > deadline:
-            raise SandboxError(
-                f"sandbox {layout.name}: no slurmdbd after {timeout_s:.0f} s"
-                f"{machine.log_tails(layout, [DATABASE])}"
-            )
-        time.sleep(_POLL_S)
+    readiness.wait_listening(layout, DATABASE, timeout_s)
     if layout.site:
         _do(layout, "add", "cluster", layout.name)
         return  # the rest is what the site says
@@ -58,19 +46,10 @@ def apply_site(layout: Layout) -> None:
     Raises:
         SandboxError: the database refuses something.
     """
-    folder = layout.site_dir
-    command = [
-        *(
-            sys.executable,
-            "-m",
-            "slurmkit",
-            "site",
-            "tiers",
-            str(folder / "etc/slurmkit/site.yaml"),
-        ),
-        *("--apply", "--root", str(folder)),
-    ]
-    _run(layout, command)
+    folder = str(layout.site_dir)
+    site_yaml = str(shims.site_yaml(layout))
+    slurmkit = [sys.executable, "-m", "slurmkit"]
+    _run(layout, [*slurmkit, "site", "tiers", site_yaml, "--apply", "--root", folder])
 
 
 def _do(layout: Layout, *words: str) -> None:

@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable, Sequence
 
 from slurmkit.hostlist import compress
-from slurmkit.sandbox import console, machine, processes
+from slurmkit.sandbox import console, machine, processes, scripts
 from slurmkit.sandbox.layout import CONTROLLER, LOGIN, Layout
 from slurmkit.sandbox.record import SandboxError
 
 Progress = Callable[[str], None]
 
 _POLL_S = 0.03
-_SLURMCTLD_PORT = 6817
-_SLURMD_PORT = 6818
+# Where the daemons of a sandbox listen, by the name that each runs under.
+_PORTS = {"slurmctld": 6817, "slurmd": 6818, "slurmdbd": 6819}
 # Node states, without Slurm's suffixes, in which a node takes or runs jobs.
 _USABLE = frozenset({"idle", "mixed", "allocated", "completing"})
 
@@ -79,7 +79,7 @@ def wait_rejoined(layout: Layout, node: str, timeout_s: float, *, booted: bool) 
     """
     init = console.running_init(layout, node)
     # Until SlurmdTimeout, Slurm believes in a node that has lost its slurmd; so look at the node.
-    _wait(layout, lambda: processes.listens(init, _SLURMD_PORT), f"{node} has no slurmd", timeout_s)
+    wait_listening(layout, node, timeout_s)
     if not booted and node_states(layout).get(node) not in _USABLE:
         # Slurm asks a node that was silent at long intervals only (seen: 37 s, and not at all);
         # slurmd registers when it reads its configuration again.
@@ -89,22 +89,22 @@ def wait_rejoined(layout: Layout, node: str, timeout_s: float, *, booted: bool) 
     wait_usable(layout, [node], timeout_s)
 
 
-def wait_listening(layout: Layout, controller: str, timeout_s: float) -> None:
-    """Wait until a controller takes connections.
+def wait_listening(layout: Layout, host: str, timeout_s: float) -> None:
+    """Wait until a host's daemon takes connections.
 
     Raises:
         SandboxError: it does not in time; the message ends with what it said.
     """
-    init = console.running_init(layout, controller)
+    init, name = console.running_init(layout, host), scripts.daemon_name(host)
     try:
         _wait(
             layout,
-            lambda: processes.listens(init, _SLURMCTLD_PORT),
-            f"{controller} has no slurmctld",
+            lambda: processes.listens(init, _PORTS[name]),
+            f"{host} has no {name}",
             timeout_s,
         )
     except SandboxError as error:
-        raise SandboxError(f"{error}{machine.log_tails(layout, [controller])}") from error
+        raise SandboxError(f"{error.message}{machine.log_tails(layout, [host])}") from error
 
 
 def wait_controller(layout: Layout, nodes: Sequence[str], timeout_s: float) -> None:
