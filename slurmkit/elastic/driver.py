@@ -57,7 +57,7 @@ class CommandDriver:
     """
 
     def __init__(self, program: str, env: Mapping[str, str], timeout_s: float) -> None:
-        if not os.path.isabs(program):  # noqa: PTH117 - a text of site.yaml
+        if not Path(program).is_absolute():
             raise UsageError(f"elastic.driver {program} is no absolute path")
         self._program = program
         self._env = env

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from slurmkit.errors import SlurmkitError
-from slurmkit.hostlist import compress
+from slurmkit.hostlist import compress, expand
 from slurmkit.record import Record
 
 _TAIL_BYTES = 256 << 10
@@ -64,8 +64,6 @@ def append(path: Path, entry: Entry) -> None:
 
 def read_tail(path: Path) -> list[Entry]:
     """Return the last entries; none where there is no log yet, and no line that is no entry."""
-    from slurmkit.hostlist import expand  # noqa: PLC0415 - not needed to write one
-
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))

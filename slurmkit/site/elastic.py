@@ -85,16 +85,15 @@ def slurm_conf_lines(site: "Site", release: "Release") -> list[str]:
         return []
     from slurmkit.hostlist import compress, expand  # noqa: PLC0415 (as above)
 
-    movable = expand(elastic.nodes)
     others = [
         host
         for kind in site.node_types.values()
         if kind.nodes is not None
         for host in expand(kind.nodes)
-        if host not in set(movable)
+        if host not in _hosts(elastic.nodes)
     ]
     # slurm.conf(5): HOSTLIST:N keeps N of them on; lists without a count come after those with one.
-    excluded = [f"{compress(movable)}:{elastic.keep}"] if elastic.keep else []
+    excluded = [f"{compress(expand(elastic.nodes))}:{elastic.keep}"] if elastic.keep else []
     if others:
         excluded.append(compress(others))
     lines = [
