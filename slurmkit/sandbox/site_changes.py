@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from slurmkit.site.generate import File
-from slurmkit.site.generate.slurm_conf import key_of
+from slurmkit.site.generate.lines import key_of
 
 
 @dataclass(frozen=True)

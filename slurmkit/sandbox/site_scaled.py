@@ -8,6 +8,7 @@ from slurmkit.sandbox.layout import CONTROLLER, DATABASE, Layout
 from slurmkit.site.elastic import Elastic
 from slurmkit.site.fabric import Fabric
 from slurmkit.site.generate import Release
+from slurmkit.site.generate.lines import joined
 from slurmkit.site.models import Modules, Partition, Site
 from slurmkit.site.tiers import Account
 
@@ -79,7 +80,7 @@ def _slurm(site: Site, layout: Layout, release: Release) -> object:
             "log_dir": str(layout.log_dir),
             "gpu_detection": "profile",
             "confine": False,
-            "lines": [*site.slurm.lines, *lines, *layout.slurm_conf],
+            "lines": joined(joined(site.slurm.lines, lines), layout.slurm_conf),
         }
     )
 

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from slurmkit.sandbox.layout import CONTROLLER, DATABASE, URGENT, Layout
+from slurmkit.site.generate.lines import joined
 
-_REPEATABLE = frozenset({"nodename", "partitionname", "nodeset", "downnodes"})
 _HOSTS_LINE = re.compile(r"^hosts:.*$", re.MULTILINE)
 
 
@@ -71,7 +71,7 @@ def slurm_conf(layout: Layout) -> str:
         f"PartitionName=closed Nodes={layout.node_range} State=DOWN",
         *_preemption_lines(layout),
     ]
-    return "\n".join(_with_overrides(lines, layout.slurm_conf)) + "\n"
+    return "\n".join(joined(lines, layout.slurm_conf)) + "\n"
 
 
 def _preemption_lines(layout: Layout) -> list[str]:
@@ -123,13 +123,6 @@ def slurmdbd_conf(layout: Layout) -> str:
         "StorageLoc=slurm",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _with_overrides(lines: list[str], extra: tuple[str, ...]) -> list[str]:
-    """Append lines and drop what they replace: every program complains about a key given twice."""
-    replaced = {line.partition("=")[0].strip().lower() for line in extra} - _REPEATABLE
-    kept = [line for line in lines if line.partition("=")[0].lower() not in replaced]
-    return [*kept, *extra]
 
 
 def _node_lines(layout: Layout) -> list[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from slurmkit.site import health, switches
 from slurmkit.site.generate import versions
 from slurmkit.site.generate.files import File
+from slurmkit.site.generate.lines import joined
 from slurmkit.site.generate.owners import owner_lines
 from slurmkit.site.generate.release import Release
 from slurmkit.site.generate.shape import Shape, node_lines, partition_lines
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
 ETC = "/etc/slurm"
 _DAY_MIN = 1440
-#: slurm.conf(5): these may stand several times.
-REPEATABLE = frozenset({"slurmctldhost", "nodename", "partitionname", "nodeset", "downnodes"})
+_OWN_LINES = "# -- the site's own lines (slurm.lines in site.yaml) ".ljust(100, "-")
 _NO_CLUSTER = re.compile(r"[^a-z0-9_-]+")
 
 
@@ -60,9 +60,12 @@ def slurm_files(
         node_lines=node_lines(site, shapes),
         partition_lines=partition_lines(site, shapes),
     )
+    if site.slurm.lines:
+        further = ["", _OWN_LINES, *site.slurm.lines]
+        text = "\n".join(joined(text.splitlines(), further)) + "\n"
     common = {"cluster": cluster, "slurm": site.slurm}
     files = {
-        "slurm.conf": File(with_lines(text, site.slurm.lines)),
+        "slurm.conf": File(text),
         "gres.conf": File(_gres(site, release, shapes)),
         "cgroup.conf": File(fill("cgroup.conf", release, **common)),
         "plugstack.conf": File(fill("plugstack.conf", release, **common)),
@@ -105,29 +108,6 @@ def scheduler_words(site: "Site", release: Release) -> list[str]:
         words["requeue_delay"] = f"requeue_delay={site.slurm.requeue_delay_s}"
     words |= {word.partition("=")[0]: word for word in site.slurm.scheduler}
     return list(words.values())
-
-
-def with_lines(text: str, lines: list[str]) -> str:
-    """Return slurm.conf with further lines; ours about the same keyword go, with their comment."""
-    if not lines:
-        return text
-    replaced = {key_of(line) for line in lines} - REPEATABLE - {""}
-    kept: list[str] = []
-    for line in text.splitlines():
-        if key_of(line) in replaced:
-            # The reason for what no longer holds.
-            while kept and kept[-1].startswith("# ") and not kept[-1].startswith("# --"):
-                kept.pop()
-            continue
-        kept.append(line)
-    head = "# -- the site's own lines (slurm.lines in site.yaml) ".ljust(100, "-")
-    return "\n".join([*kept, "", head, *lines]) + "\n"
-
-
-def key_of(line: str) -> str:
-    """Return the keyword of a line in lower case; empty for a comment."""
-    words = line.partition("#")[0]
-    return words.partition("=")[0].strip().lower() if "=" in words else ""
 
 
 def _gres(site: "Site", release: Release, shapes: dict[str, Shape]) -> str:

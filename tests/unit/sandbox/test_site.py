@@ -1,6 +1,7 @@
 """What a sandbox makes of a site: which nodes, and what is changed."""
 
 import ipaddress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,21 @@ def test_without_slurmdbd_there_are_no_tiers(tmp_path: Path) -> None:
     assert "AccountingStorageType=accounting_storage/none" in conf
     assert "PreemptType" not in conf
     assert "/etc/slurm/slurmdbd.conf" not in files
+
+
+def test_lines_of_the_site_give_way_to_those_of_the_sandbox(tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text(
+        "node_types: {a: {nodes: n1, cores: 4, memory: 8G}}\n"
+        "slurm: {lines: ['SlurmdParameters=numa_node_as_socket', 'MinJobAge=100', 'KillWait=9']}\n"
+    )
+    trial = read_trial(str(tmp_path), 1)
+    layout = replace(_layout(trial, tmp_path, accounting=False), slurm_conf=("KillWait=8",))
+    files, _ = trial.files(layout, (24, 11))
+    lines = files["/etc/slurm/slurm.conf"].text.splitlines()
+    keys = ("SlurmdParameters=", "MinJobAge=", "KillWait=")
+    assert [line for line in lines if line.startswith(keys)] == [
+        *("MinJobAge=100", "SlurmdParameters=config_overrides", "KillWait=8"),
+    ]
 
 
 def test_idle_nodes_are_stopped_by_the_sandboxs_own_driver(tmp_path: Path) -> None:
