@@ -8,8 +8,10 @@ import argparse
 import hashlib
 import os
 import signal
+import sys
 import time
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 from mpi4py import MPI
@@ -116,6 +118,13 @@ class Schedule:
         return due, stop
 
 
+def end_all(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say what went wrong, and end all ranks: the others would wait for this one for ever."""
+    sys.__excepthook__(kind, error, trace)
+    sys.stderr.flush()
+    comm.Abort(1)
+
+
 def main() -> int:
     """Train from wherever the last run got to."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -123,6 +132,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=0.05)
     parser.add_argument("--pause", type=float, default=0.0, help="seconds of sleep in each step")
     args = parser.parse_args()
+    sys.excepthook = end_all
     # The end is told by a file, too; unhandled, the signal would end the program.
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
