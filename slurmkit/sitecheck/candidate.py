@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from slurmkit.errors import InvalidInputError, Problem, UsageError
-from slurmkit.site.deploy.folder import FILES, RULES, Permission, Rules, read_rules
+from slurmkit.site.deploy.folder import FILES, RULES, Rules, files_of, read_rules
 from slurmkit.site.folders import shipped_sites
-from slurmkit.site.lookup import FILE_NAME, SYSTEM_PATH, read_site
+from slurmkit.site.lookup import FILE_NAME, read_site
 from slurmkit.site.models import Site
 from slurmkit.yamlfile.nodes import SourceMap
 from slurmkit.yamlfile.reader import read_document
@@ -128,29 +128,16 @@ def _read_site_folder(folder: Path) -> Candidate:
             rules_source = SourceMap(document)
     except InvalidInputError as error:
         problems += error.problems
-    top = folder / FILES
-    files: dict[str, File] = {}
     if (folder / FILE_NAME).is_file():
-        shown = folder / FILE_NAME
         try:
-            found = read_site(shown, "the site folder")
+            found = read_site(folder / FILE_NAME, "the site folder")
             site, site_source = found.site, found.source
         except InvalidInputError as error:
             problems += error.problems
-        files[str(SYSTEM_PATH)] = File(shown.read_bytes(), str(shown))
-    for path in sorted(top.rglob("*")):
-        if path.is_dir() and not path.is_symlink():
-            continue
-        if path.is_symlink() or not path.is_file():
-            raise UsageError(f"{path} is no plain file", hint="a site installs plain files alone")
-        target = f"/{path.relative_to(top)}"
-        executable = path.stat().st_mode & stat.S_IXUSR
-        permission = rules.permissions.get(target) or Permission(
-            mode="0755" if executable else "0644"
-        )
-        files[target] = File(
-            path.read_bytes(), str(path), int(permission.mode, 8), permission.owner
-        )
+    files = {
+        target: File(path.read_bytes(), str(path), int(permission.mode, 8), permission.owner)
+        for target, path, permission in files_of(folder, rules)
+    }
     return Candidate(
         files,
         rules,

@@ -7,6 +7,7 @@ SITE/install.yaml                    owners and modes that a checkout cannot kee
 
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,20 +80,12 @@ def read_folder(folder: Path) -> SiteFolder:
             hint=f"what is to be /etc/slurm/slurm.conf lies in {FILES}/etc/slurm/slurm.conf",
         )
     rules = read_rules(folder / RULES)
-    files = {}
     if (folder / FILE_NAME).is_file():
         read_site(folder / FILE_NAME, "the site folder")
-        files[str(SYSTEM_PATH)] = Wanted((folder / FILE_NAME).read_bytes(), Permission())
-    for path in sorted(top.rglob("*")):
-        if path.is_dir() and not path.is_symlink():
-            continue
-        if path.is_symlink() or not path.is_file():
-            raise UsageError(f"{path} is no plain file", hint="a site installs plain files alone")
-        target = f"/{path.relative_to(top)}"
-        mode = "0755" if path.stat().st_mode & stat.S_IXUSR else "0644"
-        files[target] = Wanted(
-            path.read_bytes(), rules.permissions.get(target) or Permission(mode=mode)
-        )
+    files = {
+        target: Wanted(path.read_bytes(), permission)
+        for target, path, permission in files_of(folder, rules)
+    }
     for key, names in (("permissions", rules.permissions), ("secrets", rules.secrets)):
         for target in names:
             if key == "permissions" and target not in files:
@@ -100,6 +93,26 @@ def read_folder(folder: Path) -> SiteFolder:
             if key == "secrets" and target in files:
                 raise UsageError(f"{folder / RULES}: {target} is a secret, and must not be a file")
     return SiteFolder(folder.resolve().name, files, rules.secrets)
+
+
+def files_of(folder: Path, rules: Rules) -> Iterator[tuple[str, Path, Permission]]:
+    """Yield each file of a site folder: where it goes, where it lies, and its mode and owner.
+
+    Raises:
+        UsageError: one is no plain file.
+    """
+    if (folder / FILE_NAME).is_file():
+        target = str(SYSTEM_PATH)
+        yield target, folder / FILE_NAME, rules.permissions.get(target) or Permission()
+    top = folder / FILES
+    for path in sorted(top.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            continue
+        if path.is_symlink() or not path.is_file():
+            raise UsageError(f"{path} is no plain file", hint="a site installs plain files alone")
+        target = f"/{path.relative_to(top)}"
+        mode = "0755" if path.stat().st_mode & stat.S_IXUSR else "0644"
+        yield target, path, rules.permissions.get(target) or Permission(mode=mode)
 
 
 def read_rules(path: Path) -> Rules:

@@ -184,6 +184,14 @@ def test_modes_and_owners_of_install_yaml(machine: Machine, site: Path) -> None:
         machine.changes(read_folder(site))
 
 
+def test_install_yaml_has_a_say_in_site_yaml_too(machine: Machine, site: Path) -> None:
+    (site / "site.yaml").write_text("name: a\n")
+    rules = 'permissions: {/etc/slurmkit/site.yaml: {mode: "0640"}}\n'
+    (site / "install.yaml").write_text(rules)
+    machine.install(read_folder(site))
+    assert stat.S_IMODE((machine.root / "etc/slurmkit/site.yaml").stat().st_mode) == 0o640
+
+
 def test_a_user_that_the_image_lacks_is_named(machine: Machine, site: Path) -> None:
     (site / "install.yaml").write_text("permissions: {/etc/slurm/slurm.conf: {owner: nobody-here}}")
     with pytest.raises(SlurmkitError, match=r"no user nobody-here in .*/root/etc/passwd") as caught:
