@@ -103,11 +103,8 @@ def _release(root: Path) -> Release | None:
 
 
 def choose(known: list[Engine], wanted: Release) -> Engine | None:
-    """Return the slurmctld of the release, else the nearest newer one, else the nearest older."""
-    same = [engine for engine in known if engine.release.major == wanted.major]
-    newer = sorted((e for e in known if e.release > wanted), key=lambda e: e.release)
-    older = sorted((e for e in known if e.release < wanted), key=lambda e: e.release, reverse=True)
-    return next(iter([*same, *newer, *older]), None)
+    """Return the slurmctld of a release; None where there is none: another one reads otherwise."""
+    return next((engine for engine in known if engine.release.major == wanted.major), None)
 
 
 def boot(cluster: Cluster, engine: Engine) -> Booted:

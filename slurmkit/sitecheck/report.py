@@ -99,10 +99,7 @@ def _boot(
 ) -> boot.Booted | None:
     engine = boot.choose(engines, cluster.release)
     if engine is None:
-        notes.append("no slurmctld on this machine: the files were read, and not tried")
-        return None
-    if engine.release.major != cluster.release.major:
-        have = ", ".join(str(known.release) for known in engines)
+        have = ", ".join(str(known.release) for known in engines) or "none at all"
         notes.append(
             f"there is no slurmctld {cluster.release.major} here (there is {have}): the files were"
             " read for it, and not tried"
