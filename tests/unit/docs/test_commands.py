@@ -19,8 +19,8 @@ LEFT_OUT = {
     "make demo": "takes minutes; it is the demo itself",
     "make test": "runs this test",
     ".venv/bin/pytest tests/unit/render --update-golden": "changes the golden files",
-    "~/slurmkit-env/bin/pip install slurmkit": "needs a package index",
-    "pip install slurmkit": "needs a package index",
+    "~/slurmkit-env/bin/pip install .": "needs a package index",
+    "pip install .": "needs a package index",
     "slurmkit run llama-finetune.yaml": "trains on four ranks; the starter's own tests do that",
     "slurmkit --install-completion": "changes the shell's start-up files",
 }
