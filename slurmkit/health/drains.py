@@ -73,7 +73,7 @@ class Memory(Record):
 
     Attributes:
         fails: how often in a row each check has failed, by id.
-        passes: how often in a row nothing has failed that would drain the node.
+        passes: how often in a row nothing has failed that keeps jobs from the node.
         drained: the reason of our drain that stands; empty for none.
         causes: the checks that caused it.
         drains: when we have drained the node, in the last day.
@@ -158,7 +158,9 @@ def decide(
     ripe = [verdict for verdict in bad if fails[verdict.check] >= limits.fail_after]
     memory = memory.replace(
         fails=fails,
-        passes=0 if bad else memory.passes + 1,
+        # What only refuses jobs does not drain, but a node that was drained by the prolog is not
+        # well while its next job would be refused again.
+        passes=0 if any(verdict.refuses for verdict in verdicts) else memory.passes + 1,
         drains=tuple(at for at in memory.drains if now - at < _DAY_S),
     )
     if node.drained:

@@ -86,6 +86,17 @@ def test_only_what_fails_and_asks_for_it_drains(
     assert (decision.action, decision.evict) == expected
 
 
+def test_a_node_is_not_well_while_the_prolog_would_refuse_the_next_job() -> None:
+    full, room = Verdict("local-disk", FAIL, "/tmp: full", REFUSE), Verdict("local-disk", "pass")
+    node = NodeView("n", OUT, make_reason("n", "local-disk: /tmp: full"))
+    memory = Memory()
+    actions = []
+    for verdict in (full, full, full, room, room):
+        decision, memory = drains.decide(node, [verdict], memory, LIMITS, 0.0)
+        actions.append(decision.action)
+    assert actions == [*["nothing"] * 4, "undrain"]
+
+
 @pytest.mark.parametrize("flag", ["DOWN", "POWERED_DOWN", "FAIL", "FUTURE"])
 def test_a_node_that_is_away_is_left_alone(flag: str) -> None:
     limits = LIMITS.replace(fail_after=1)
