@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from slurmkit.errors import InvalidInputError, Problem, UsageError
+from slurmkit.errors import InvalidInputError, Location, Problem, UsageError
 from slurmkit.site.deploy.folder import FILES, RULES, Rules, files_of, read_rules
 from slurmkit.site.folders import shipped_sites
 from slurmkit.site.lookup import FILE_NAME, read_site
@@ -81,6 +81,11 @@ class Candidate:
         """The folder with slurm.conf."""
         found = [path for path in self.files if PurePosixPath(path).name == "slurm.conf"]
         return str(PurePosixPath(min(found, key=len)).parent) if found else ETC
+
+    def rule_place(self, section: str, path: str) -> Location:
+        """Return the place in install.yaml of what it says of a file; its start for nothing."""
+        location, _, _ = self.rules_source.find((section, path))
+        return location or Location(self.rules_shown, 1, 1)
 
     def conf(self, name: str) -> tuple[str, File] | None:
         """Return path and file of one of Slurm's own files, such as ``gres.conf``."""

@@ -135,15 +135,8 @@ def _in_file(cluster: Cluster, text: str) -> Location | None:
 
 
 def _pairs(cluster: Cluster) -> Iterator[tuple[Conf, str, Pair]]:
-    """Yield every pair with its file and the word that starts its line."""
-    for conf in cluster.confs.values():
-        if conf.name == "slurmdbd.conf":  # slurmctld does not read it
-            continue
-        starters = words.line_starters(conf.name)
-        for line in conf.lines:
-            for index, pair in enumerate(line.pairs):
-                starts = index and line.pairs[0].name in starters
-                yield conf, line.pairs[0].name if starts else "", pair
+    """Yield every pair that slurmctld reads."""
+    return (found for found in cluster.pairs() if found[0].name != "slurmdbd.conf")
 
 
 def _key(cluster: Cluster, key: str) -> Location | None:

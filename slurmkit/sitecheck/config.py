@@ -217,6 +217,20 @@ class Cluster:
                 chosen.append(name)
         return chosen
 
+    def pairs(self) -> Iterator[tuple[Conf, str, Pair]]:
+        """Yield every pair that Slurm reads: its file, the word that starts its line, and itself.
+
+        That word is empty for a setting; of what follows one on its line Slurm reads nothing.
+        """
+        for conf in self.confs.values():
+            starters = words.line_starters(conf.name)
+            for line in conf.lines:
+                for index, pair in enumerate(line.pairs):
+                    if index == 0:
+                        yield conf, "", pair
+                    elif line.pairs[0].name in starters:
+                        yield conf, line.pairs[0].name, pair
+
     def file_at(self, path: str) -> File | None:
         """Return a file of the candidate by its path on a machine."""
         return self.candidate.files.get(path)

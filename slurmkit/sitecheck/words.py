@@ -130,6 +130,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return by_small[close[0]] if close else ""
 
 
+def meant(word: str, known: Iterable[str]) -> str:
+    """Return a question that names the known word that is near; empty when none is."""
+    near = nearest(word, known)
+    return f"Did you mean {near}?" if near else ""
+
+
 @functools.cache
 def table() -> dict[tuple[str, str, str], Keyword]:
     """Return every keyword by file, the word that starts its line and its own; small letters."""

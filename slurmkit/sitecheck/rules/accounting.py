@@ -106,8 +106,7 @@ def weights(cluster: Cluster) -> Problems:
             name = word.partition("=")[0].lower()
             if name in _ALWAYS or name in counted:
                 continue
-            near = words.nearest(name, _ALWAYS | counted)
-            hint = f"Did you mean {near}?" if near and "/" not in name else ""
+            hint = "" if "/" in name else words.meant(name, _ALWAYS | counted)
             yield WEIGHTS(f"AccountingStorageTRES does not count {name}", where, hint, pair.key)
     if not slurm.value("AccountingStorageType").endswith("slurmdbd"):
         for name in ("PriorityWeightAge", "PriorityWeightFairshare"):

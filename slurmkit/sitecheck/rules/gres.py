@@ -266,8 +266,7 @@ def gres_conf(cluster: Cluster) -> Problems:
             pair = values["nodename"]
             missing = [name for name in hosts(pair.value) if name not in cluster.by_node]
             if missing:
-                near = words.nearest(missing[0], cluster.by_node)
-                hint = f"Did you mean {near}?" if near else ""
+                hint = words.meant(missing[0], cluster.by_node)
                 message = f"no NodeName line of slurm.conf defines {missing[0]}"
                 yield UNKNOWN(message, pair.value_where, hint, pair.key)
         name = values.get("name")

@@ -124,8 +124,7 @@ def _keyword(cluster: Cluster, conf: Conf, pair: Pair, starter: str) -> Problems
                 key=pair.key,
             )
             return
-        near = words.nearest(pair.key, words.names(conf.name, release, starter))
-        hint = f"Did you mean {near}?" if near else ""
+        hint = words.meant(pair.key, words.names(conf.name, release, starter))
         yield UNKNOWN(f"{place} has no keyword {pair.key}", pair.where, hint, pair.key)
         return
     state = known.state(release)

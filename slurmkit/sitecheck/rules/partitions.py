@@ -94,8 +94,7 @@ def alternates(cluster: Cluster) -> Problems:
     for line in cluster.partitions:
         pair = line.values.get("alternate")
         if pair and pair.value not in names:
-            near = words.nearest(pair.value, names)
-            hint = f"Did you mean {near}?" if near else ""
+            hint = words.meant(pair.value, names)
             message = f"there is no partition {pair.value}"
             yield ALTERNATE(message, pair.value_where, hint, pair.key)
 
@@ -133,8 +132,7 @@ def unknown(cluster: Cluster, pair: Pair) -> Problems:
             continue
         missing = [host for host in hosts(name) if host not in cluster.by_node]
         if missing:
-            near = words.nearest(missing[0], [*cluster.by_node, *cluster.nodesets])
-            hint = f"Did you mean {near}?" if near else ""
+            hint = words.meant(missing[0], [*cluster.by_node, *cluster.nodesets])
             more = f" nor {len(missing) - 1} more" if len(missing) > 1 else ""
             place = pair.value_where.replace(column=pair.value_where.column + at)
             yield UNKNOWN(f"no NodeName line defines {missing[0]}{more}", place, hint, pair.key)

@@ -141,8 +141,7 @@ def _stack(cluster: Cluster, file: File, depth: int) -> Problems:
             continue
         where = Location(file.shown, index, len(line) - len(line.lstrip()) + 1)
         if said[0] not in ("required", "optional", "include") or len(said) < 2:
-            near = words.nearest(said[0], ("required", "optional", "include"))
-            hint = f"Did you mean {near}?" if near else ""
+            hint = words.meant(said[0], ("required", "optional", "include"))
             yield PLUGSTACK(f"cannot read {line.strip()[:60]!r}", where, hint)
         elif said[0] == "include":
             yield from _include(cluster, said[1], where, depth)

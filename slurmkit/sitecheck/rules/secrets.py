@@ -74,8 +74,10 @@ def slurmdbd(cluster: Cluster) -> Problems:
         return
     path, file = found
     password = conf.pair("StoragePass")
-    place = _place(cluster, "permissions", path)
-    first = place or (password.where if password else Location(file.shown, 1, 1))
+    if path in cluster.candidate.rules.permissions:
+        first = cluster.candidate.rule_place("permissions", path)
+    else:
+        first = password.where if password else Location(file.shown, 1, 1)
     if file.mode & 0o077:
         problem = DBD_MODE(f"{path} would have mode {file.mode:04o}", first)
         # Outside of a site folder the modes of a checkout say little.
@@ -90,16 +92,9 @@ def slurmdbd(cluster: Cluster) -> Problems:
 def declared(cluster: Cluster) -> Problems:
     """Whether install.yaml keeps secrets closed."""
     for path, permission in cluster.candidate.rules.secrets.items():
-        place = _place(cluster, "secrets", path)
+        place = cluster.candidate.rule_place("secrets", path)
         mode = int(permission.mode, 8)
         if mode & 0o077:
             yield OPEN(f"{path}: mode {permission.mode}", place)
         if PurePosixPath(path).name == "munge.key" and permission.owner not in ("munge", "root"):
             yield MUNGE(f"{path}: owner {permission.owner}", place)
-
-
-def _place(cluster: Cluster, section: str, path: str) -> Location | None:
-    location, _, _ = cluster.candidate.rules_source.find((section, path))
-    shown = cluster.candidate.rules_shown
-    named = path in getattr(cluster.candidate.rules, section)
-    return location if named and location else (Location(shown, 1, 1) if named else None)

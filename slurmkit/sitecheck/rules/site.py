@@ -43,19 +43,13 @@ def install(cluster: Cluster) -> Problems:
     candidate = cluster.candidate
     for path in candidate.rules.permissions:
         if path not in candidate.files:
-            near = words.nearest(path, candidate.files)
-            hint = f"Did you mean {near}?" if near else ""
+            hint = words.meant(path, candidate.files)
             yield PERMISSION(
-                f"the site has no {path}", _rule_place(cluster, "permissions", path), hint
+                f"the site has no {path}", candidate.rule_place("permissions", path), hint
             )
     for path in candidate.rules.secrets:
         if path in candidate.files:
-            yield SECRET(f"{path} is in files/", _rule_place(cluster, "secrets", path))
-
-
-def _rule_place(cluster: Cluster, section: str, path: str) -> Location:
-    location, _, _ = cluster.candidate.rules_source.find((section, path))
-    return location or Location(cluster.candidate.rules_shown, 1, 1)
+            yield SECRET(f"{path} is in files/", candidate.rule_place("secrets", path))
 
 
 @rule
@@ -70,8 +64,7 @@ def site_yaml(cluster: Cluster) -> Problems:
         where = _site_place(cluster, "partitions", name)
         line = by_name.get(name)
         if line is None:
-            near = words.nearest(name, by_name)
-            hint = f"Did you mean {near}?" if near else ""
+            hint = words.meant(name, by_name)
             yield PARTITION(f"slurm.conf has no partition {name}", where, hint)
             continue
         kind = site.node_types.get(partition.node_type or "")

@@ -110,8 +110,7 @@ def _tree(found: list[Entity], by_name: dict[str, Entity]) -> Problems:
             assert pair
             place = _place_of(pair, name)
             if name not in by_name:
-                near = words.nearest(name, by_name)
-                hint = f"Did you mean {near}?" if near else ""
+                hint = words.meant(name, by_name)
                 yield UNKNOWN(f"there is no switch {name}", place, hint, "Switches")
             elif name in parents and parents[name] != entity.name.value:
                 yield PARENTS(f"{name} hangs on {parents[name]} already", place, key="Switches")

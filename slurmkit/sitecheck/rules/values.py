@@ -1,13 +1,12 @@
 """Values of single keywords: numbers, yes and no, times, plugins, and words from a list."""
 
 import re
-from collections.abc import Iterator
 from functools import partial
 
 from slurmkit.errors import Location
 from slurmkit.sitecheck import registry, words
 from slurmkit.sitecheck.choices import CHOICES, PLUGINS, RANGES, TIMES, WORDS
-from slurmkit.sitecheck.config import Cluster, Conf, number, words_of
+from slurmkit.sitecheck.config import Cluster, number, words_of
 from slurmkit.sitecheck.registry import Problems, rule
 from slurmkit.sitecheck.syntax import Pair
 
@@ -36,22 +35,10 @@ _PATHS = frozenset(
 _BOOLEANS = frozenset({"yes", "no", "true", "false", "y", "n", "1", "0", "up", "down", "t", "f"})
 
 
-def every_pair(cluster: Cluster) -> Iterator[tuple[Conf, str, Pair]]:
-    """Yield every pair with its file and the word that starts its line; empty for a setting."""
-    for conf in cluster.confs.values():
-        starters = words.line_starters(conf.name)
-        for line in conf.lines:
-            for index, pair in enumerate(line.pairs):
-                if index == 0:
-                    yield conf, "", pair
-                elif line.pairs[0].name in starters:
-                    yield conf, line.pairs[0].name, pair
-
-
 @rule
 def types(cluster: Cluster) -> Problems:
     """Whether numbers are numbers and yes is yes."""
-    for conf, starter, pair in every_pair(cluster):
+    for conf, starter, pair in cluster.pairs():
         keyword = words.find(conf.name, pair.key, starter)
         if keyword is None:
             continue
@@ -76,7 +63,7 @@ def _number(pair: Pair, keyword: words.Keyword) -> Problems:
 @rule
 def ranges(cluster: Cluster) -> Problems:
     """Whether numbers are in their range."""
-    for conf, starter, pair in every_pair(cluster):
+    for conf, starter, pair in cluster.pairs():
         if conf.name != "slurm.conf":
             continue
         found = RANGES.get((starter, pair.name))
@@ -89,7 +76,7 @@ def ranges(cluster: Cluster) -> Problems:
 @rule
 def plugins(cluster: Cluster) -> Problems:
     """Whether the release has every plugin that is named."""
-    for conf, starter, pair in every_pair(cluster):
+    for conf, starter, pair in cluster.pairs():
         kind = PLUGINS.get((conf.name, pair.name))
         if starter or kind is None:
             continue
@@ -112,10 +99,10 @@ def _plugin(cluster: Cluster, pair: Pair, kind: str, name: str, where: Location)
     if (kind, name) in _NO_PLUGINS:
         return
     if found is None:
-        near = words.nearest(name, words.plugins(kind, cluster.release))
-        hint = f"Did you mean {near}?" if near else "Mend its name, unless it is a plugin of yours."
-        problem = PLUGIN(f"Slurm ships no plugin {kind}/{name}", where, hint, pair.key)
-        yield problem if near else problem.replace(warning=True)
+        hint = words.meant(name, words.plugins(kind, cluster.release))
+        message = f"Slurm ships no plugin {kind}/{name}"
+        own = "Mend its name, unless it is a plugin of yours."
+        yield PLUGIN(message, where, hint or own, pair.key).replace(warning=not hint)
     elif not found.known(cluster.release):
         dates = [f"from {found.since} on"] if found.since else []
         dates += [f"before {found.until}"] if found.until else []
@@ -127,7 +114,7 @@ def _plugin(cluster: Cluster, pair: Pair, kind: str, name: str, where: Location)
 @rule
 def choices(cluster: Cluster) -> Problems:
     """Whether words are among those that Slurm knows."""
-    for conf, starter, pair in every_pair(cluster):
+    for conf, starter, pair in cluster.pairs():
         place = (conf.name, starter, pair.name)
         if known := CHOICES.get(place):
             yield from _choice(pair, pair.value, pair.value_where, known)
@@ -139,15 +126,14 @@ def choices(cluster: Cluster) -> Problems:
 def _choice(pair: Pair, word: str, where: Location, known: frozenset[str]) -> Problems:
     if word.lower() in {name.lower() for name in known}:
         return
-    near = words.nearest(word, known)
-    hint = f"Did you mean {near}?" if near else f"Slurm knows {', '.join(sorted(known)[:12])}."
+    hint = words.meant(word, known) or f"Slurm knows {', '.join(sorted(known)[:12])}."
     yield CHOICE(f"{pair.key} has no {word!r}", where, hint, pair.key)
 
 
 @rule
 def times(cluster: Cluster) -> Problems:
     """Whether times are times."""
-    for conf, starter, pair in every_pair(cluster):
+    for conf, starter, pair in cluster.pairs():
         if (conf.name, starter, pair.name) in TIMES and not _TIME.fullmatch(pair.value):
             yield TIME(f"{pair.key}={pair.value} is no time", pair.value_where, key=pair.key)
 
