@@ -196,6 +196,8 @@ def _drained(
         words = "; ".join(f"{verdict.check}: {verdict.detail}" for verdict in ripe)
         evict = any(verdict.evicts for verdict in ripe)
         causes = tuple(verdict.check for verdict in ripe)
+        # A drain that a job's preflight asked for, or whose memory was lost, has none yet.
+        memory = memory.replace(causes=memory.causes or causes)
         return Decision(NOTHING, f"still {words}", evict=evict, causes=causes), memory
     if len(memory.drains) >= limits.max_drains:
         why = f"drained {len(memory.drains)} times in a day: somebody has to look at the node"

@@ -121,6 +121,14 @@ def test_a_node_that_an_admin_puts_back_is_left_for_a_while() -> None:
     assert drains.decide(node, [SICK], memory, limits, 200.0)[0].action == "drain"
 
 
+def test_an_admin_may_also_put_back_what_a_job_has_drained() -> None:
+    limits, node = LIMITS.replace(fail_after=1), NodeView("n", OUT, make_reason("n", "gpu-xid: 79"))
+    _, memory = drains.decide(node, [SICK], Memory(), limits, 0.0)
+    back = NodeView("n", IDLE)
+    _, memory = drains.decide(back, [SICK], memory, limits, 10.0)
+    assert drains.decide(back, [SICK], memory, limits, 20.0)[0].action == "held"
+
+
 def test_a_drain_by_slurm_becomes_ours_when_our_prolog_was_the_cause() -> None:
     node = NodeView("n", OUT, drains.PROLOG_REASON, 1000.0)
     refused = Refusal(995.0, "gpu-xid: Xid 79; mounts: /home is not mounted", "12")
