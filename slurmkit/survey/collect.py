@@ -104,7 +104,7 @@ def from_folder(folder: Path) -> Survey:
         raise UsageError(f"cannot read {error.filename}: {error.strerror}") from error
     if not answers and not outputs:
         raise UsageError(
-            f"{folder} holds no answers",
+            f"{folder} holds no answers" if folder.is_dir() else f"there is no folder {folder}",
             hint="nodes.txt of 'scontrol -o show nodes', hosts/NAME.slurmd of 'slurmd -C', ...",
         )
     unseen = [f"there is no {name}.txt" for name in ("config", "nodes") if name not in answers]

@@ -375,6 +375,8 @@ def test_a_site_is_compared_with_its_nodes(tmp_path: Path) -> None:
 def test_a_folder_without_answers_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no answers"):
         survey(from_dir=tmp_path)
+    with pytest.raises(UsageError, match="there is no folder"):
+        survey(from_dir=tmp_path / "anwsers")
 
 
 def test_the_inventory_of_two_boards_and_no_qos() -> None:
