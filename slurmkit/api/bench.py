@@ -12,8 +12,8 @@ from typing import Literal
 
 from slurmkit.api.bench_results import result_of
 from slurmkit.api.hosts import run_on_hosts
-from slurmkit.api.local import LocalRun, run_local
-from slurmkit.api.preparing import Prepared, load, prepare
+from slurmkit.api.local import LocalRun, run_local, write_run_dir
+from slurmkit.api.preparing import load, prepare
 from slurmkit.api.run import Run
 from slurmkit.api.submitting import submit
 from slurmkit.bench.formulas import P2P
@@ -21,11 +21,10 @@ from slurmkit.bench.order import Order, check_order, check_ranks
 from slurmkit.bench.osu import osu_arguments, osu_program
 from slurmkit.bench.sizes import parse_rated
 from slurmkit.bench.values import BenchResult, Rated
-from slurmkit.errors import Problem, UsageError
+from slurmkit.errors import Problem, SlurmkitError, UsageError
 from slurmkit.hosts.lookup import read_hosts
 from slurmkit.rundir.atomic import atomic_write
 from slurmkit.rundir.layout import RunDir, new_run_id
-from slurmkit.rundir.submission import new_submission, write_submission
 from slurmkit.site.fabric import expectation
 from slurmkit.site.lookup import FoundSite, find_site
 from slurmkit.spec.loader import Job, from_spec
@@ -82,21 +81,6 @@ class BenchJob:
             SlurmkitError: there is no result.
         """
         return result_of(RunDir(run_dir), _rated(self.order))
-
-
-@dataclass(frozen=True)
-class Measured:
-    """How a measurement went.
-
-    Attributes:
-        result: what it found; None when it failed.
-        run_dir: where it keeps its files.
-        failure: why there is no result; empty when there is.
-    """
-
-    result: BenchResult | None
-    run_dir: Path
-    failure: str = ""
 
 
 def bench_job(wanted: Measurement) -> BenchJob:
@@ -206,11 +190,11 @@ def _rated(order: Order) -> Rated | None:
     return Rated(rate, links or 1, order.rated_source)
 
 
-def bench_here(bench: BenchJob, on_output: Callable[[bytes], None]) -> Measured:
+def bench_here(bench: BenchJob, on_output: Callable[[bytes], None]) -> BenchResult:
     """Measure on this machine.
 
     Raises:
-        SlurmkitError: the program cannot be started, or left no result.
+        SlurmkitError: the program cannot be started, failed, or left no result.
     """
     return _ended(bench, run_local(bench.job, site=bench.site, on_output=on_output))
 
@@ -220,12 +204,12 @@ def bench_on_hosts(
     hosts: Path,
     on_output: Callable[[bytes], None],
     on_problem: Callable[[Problem], None] | None = None,
-) -> Measured:
+) -> BenchResult:
     """Measure on the hosts of a file, by mpirun over SSH; nothing of it is left on them.
 
     Raises:
         HostsError: some hosts cannot take part; names each and why.
-        SlurmkitError: there is no mpirun, or it left no result.
+        SlurmkitError: there is no mpirun, a rank failed, or there is no result.
     """
     ran = run_on_hosts(
         bench.job, hosts, site=bench.site, on_output=on_output, on_problem=on_problem
@@ -233,11 +217,17 @@ def bench_on_hosts(
     return _ended(bench, ran)
 
 
-def _ended(bench: BenchJob, ran: LocalRun) -> Measured:
+def _ended(bench: BenchJob, ran: LocalRun) -> BenchResult:
     run_dir = Path(ran.run_dir)
     if ran.exit_code:
-        return Measured(None, run_dir, ran.failure or f"it was {ran.state}")
-    return Measured(bench.result(run_dir), run_dir)
+        raise not_measured(ran.failure or f"it was {ran.state}", run_dir)
+    return bench.result(run_dir)
+
+
+def not_measured(failure: str, run_dir: Path) -> SlurmkitError:
+    """Return the error of a measurement that has failed."""
+    hint = f"what the ranks wrote is in {run_dir}"
+    return SlurmkitError(f"nothing was measured: {failure}", hint=hint)
 
 
 def count_hosts(hosts: Path) -> int:
@@ -259,12 +249,12 @@ def allocated_nodes(environ: Mapping[str, str] = os.environ) -> int:
     return int(environ.get("SLURM_JOB_NUM_NODES") or environ.get("SLURM_NNODES") or "1")
 
 
-def bench_in_allocation(bench: BenchJob, on_output: Callable[[bytes], None]) -> Measured:
+def bench_in_allocation(bench: BenchJob, on_output: Callable[[bytes], None]) -> BenchResult:
     """Measure in the allocation that this process is in, by the script that sbatch would get.
 
     Raises:
         UsageError: the allocation is too small.
-        SlurmkitError: the run directory cannot be made, or there is no result.
+        SlurmkitError: the run directory cannot be made, the job failed, or there is no result.
     """
     wanted, have = bench.job.spec.resources.nodes, allocated_nodes()
     if wanted > have:
@@ -272,7 +262,10 @@ def bench_in_allocation(bench: BenchJob, on_output: Callable[[bytes], None]) -> 
             f"{wanted} nodes are asked for, and job {os.environ.get('SLURM_JOB_ID')} has {have}",
             hint="ask for fewer, or leave the allocation and run the command again",
         )
-    run = _write_run_dir(prepare(bench.job, site=bench.site, run_id=new_run_id()))
+    prepared = prepare(bench.job, site=bench.site, run_id=new_run_id())
+    # Without a job id: to cancel this run is not to cancel the allocation around it.
+    run = write_run_dir(prepared, bench.job, [])
+    atomic_write(run.script_path, prepared.script, mode=0o755)
     # The environment stays as it is: in it Slurm tells srun whose allocation this is.
     with subprocess.Popen(
         ["bash", str(run.script_path)],
@@ -284,20 +277,8 @@ def bench_in_allocation(bench: BenchJob, on_output: Callable[[bytes], None]) -> 
         for line in script.stdout:
             on_output(line)
     if script.returncode:
-        return Measured(None, run.path, f"its script ended with exit code {script.returncode}")
-    return Measured(bench.result(run.path), run.path)
-
-
-def _write_run_dir(prepared: Prepared) -> RunDir:
-    assert prepared.run_dir is not None
-    run = RunDir.create(prepared.run_root, prepared.job.spec.name, prepared.run_dir.name)
-    atomic_write(run.spec_path, prepared.job.text)
-    atomic_write(run.resolved_path, prepared.job.resolved_yaml())
-    atomic_write(run.plan_path, prepared.plan.to_json())
-    atomic_write(run.script_path, prepared.script, mode=0o755)
-    # Without a job id: to cancel this run is not to cancel the allocation around it.
-    write_submission(run, new_submission("", "", "local", run.run_id, is_array=False))
-    return run
+        raise not_measured(f"its script ended with exit code {script.returncode}", run.path)
+    return bench.result(run.path)
 
 
 def bench_submit(bench: BenchJob, on_problem: Callable[[Problem], None] | None = None) -> Run:

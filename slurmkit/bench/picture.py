@@ -1,5 +1,6 @@
 """The result as a picture, PNG or SVG, by matplotlib."""
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,24 +19,34 @@ _DPI = 150
 _MOST_LABELS, _FEW_LABELS = 24, 6
 
 
+def check_picture(path: Path) -> None:
+    """Refuse a picture that cannot be drawn: better before an hour of measuring than behind it.
+
+    Raises:
+        UsageError: the file's name has no known ending, or its folder is not there.
+        SlurmkitError: matplotlib is not installed.
+    """
+    if path.suffix not in _FORMATS:
+        raise UsageError(f"{path}: unknown kind of picture", hint=f"End in {', '.join(_FORMATS)}.")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise SlurmkitError("pictures need matplotlib", hint="pip install 'slurmkit[plot]'")
+
+
 def draw(results: "Sequence[BenchResult]", path: Path) -> None:
     """Draw results of one operation into a file; several sweeps share the axes.
 
     Raises:
-        UsageError: the file's name has no known ending, or the results are of several kinds.
+        UsageError: ``check_picture`` refuses it, or the results are of several kinds.
         SlurmkitError: matplotlib is not installed, or the file cannot be written.
     """
-    if path.suffix not in _FORMATS:
-        raise UsageError(f"{path}: unknown kind of picture", hint=f"End in {', '.join(_FORMATS)}.")
+    check_picture(path)
     if len({result.operation for result in results}) != 1:
         raise UsageError("a picture shows one operation")
-    try:
-        import matplotlib as mpl  # noqa: PLC0415 - only those who draw pay for it
-        from matplotlib.figure import Figure  # noqa: PLC0415
-    except ImportError as error:
-        raise SlurmkitError(
-            "pictures need matplotlib", hint="pip install 'slurmkit[plot]'"
-        ) from error
+    import matplotlib as mpl  # noqa: PLC0415 - only those who draw pay for it
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
     mpl.rcParams["svg.hashsalt"] = "slurmkit"  # the same result gives the same bytes
     figure = Figure(figsize=(8, 5), layout="constrained")
     if results[0].operation == MATRIX:

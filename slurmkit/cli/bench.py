@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from slurmkit.api.bench import BenchJob, Measured
+    from slurmkit.api.bench import BenchJob
     from slurmkit.bench.values import BenchResult
 
 app = typer.Typer(help="What ranks can send each other.", rich_markup_mode=None)
@@ -109,8 +109,14 @@ def _measuring(
     ) -> None:
         from slurmkit.api.bench import Measurement, bench_job, in_allocation
         from slurmkit.bench.order import Order
+        from slurmkit.bench.picture import check_picture
         from slurmkit.bench.sizes import parse_sizes
 
+        if local is not None and (nodes or tasks_per_node or hosts):
+            more = "it takes no --nodes, --tasks-per-node or --hosts"
+            raise typer.BadParameter(f"all ranks are on this machine: {more}", param_hint="--local")
+        if plot is not None:
+            check_picture(plot)
         inside = in_allocation() and local is None and hosts is None
         if like is None and nodes is None:
             nodes = _default_nodes(hosts, inside=inside)
@@ -231,13 +237,13 @@ def _run_now(bench: "BenchJob", hosts: Path | None, *, inside: bool) -> "BenchRe
         sys.stderr.flush()
 
     if hosts is not None:
-        return _result(bench_on_hosts(bench, hosts, progress, output.print_problem))
-    return _result(bench_in_allocation(bench, progress) if inside else bench_here(bench, progress))
+        return bench_on_hosts(bench, hosts, progress, output.print_problem)
+    return bench_in_allocation(bench, progress) if inside else bench_here(bench, progress)
 
 
 def _run_job(bench: "BenchJob", *, wait: bool) -> "BenchResult | None":
     """Submit the job; None when nobody waits for its end."""
-    from slurmkit.api.bench import Measured, bench_submit
+    from slurmkit.api.bench import bench_submit, not_measured
     from slurmkit.cli import output
     from slurmkit.cli.watch import wait_for_run
 
@@ -249,19 +255,8 @@ def _run_job(bench: "BenchJob", *, wait: bool) -> "BenchResult | None":
         return None
     ended = wait_for_run(run)
     if not ended.ok:
-        return _result(Measured(None, run.dir, f"job {run.job_id} ended {ended.state}"))
+        raise not_measured(f"job {run.job_id} ended {ended.state}", run.dir)
     return bench.result(run.dir)
-
-
-def _result(measured: "Measured") -> "BenchResult":
-    from slurmkit.errors import SlurmkitError
-
-    if measured.result is None:
-        raise SlurmkitError(
-            f"nothing was measured: {measured.failure}",
-            hint=f"what the ranks wrote is in {measured.run_dir}",
-        )
-    return measured.result
 
 
 def _show(result: "BenchResult", plot: Path | None, as_json: bool) -> None:

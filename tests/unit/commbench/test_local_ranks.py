@@ -96,6 +96,9 @@ def test_matrix_of_ranks(tmp_path: Path) -> None:
         (("p2p", "--local", "2", "--warm-up", "0"), "at least one is needed"),
         (("p2p", "--dry-run", "--set", "resources.nodes=none"), "resources.nodes"),
         (("show", "bench-nothing"), "no run 'bench-nothing'"),
+        (("p2p", "--local", "2", "--plot", "x.gif"), "x.gif: unknown kind of picture"),
+        (("p2p", "--local", "2", "--plot", "none/x.png"), "there is no folder none"),
+        (("p2p", "--local", "2", "--nodes", "3"), "all ranks are on this machine"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
