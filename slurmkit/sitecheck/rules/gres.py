@@ -148,16 +148,23 @@ def _device(entity: Entity) -> Device:
     )
 
 
-def _detects(cluster: Cluster, node: str) -> bool:
-    """Return whether GPUs of a node are looked for when its slurmd starts."""
+def _detected(cluster: Cluster) -> set[str]:
+    """Return the nodes whose GPUs are looked for when their slurmd starts."""
     conf = cluster.conf("gres.conf")
     if conf is None:
-        return False
-    said = conf.value("AutoDetect", "off")
+        return set()
+    found = set(cluster.by_node) if _detects(conf.value("AutoDetect")) else set()
     for line in conf.starting("NodeName"):
         values = {pair.name: pair.value for pair in line.pairs}
-        if "autodetect" in values and node in hosts(values.get("nodename", "")):
-            said = values["autodetect"]
+        if "autodetect" in values:
+            names = hosts(values.get("nodename", ""))
+            found = (
+                found.union(names) if _detects(values["autodetect"]) else found.difference(names)
+            )
+    return found
+
+
+def _detects(said: str) -> bool:
     return said.lower() not in ("off", "none", "")
 
 
@@ -192,21 +199,21 @@ def _default_select(cluster: Cluster) -> str:
 @rule
 def described(cluster: Cluster) -> Problems:
     """Whether gres.conf describes what the nodes claim."""
-    by_node = devices(cluster)
+    by_node, detected = devices(cluster), _detected(cluster)
     told: set[tuple[Location, str]] = set()
     for line in cluster.nodes:
         for node in line.names:
-            for problem in _node(cluster, line, node, by_node.get(node, [])):
+            for problem in _node(line, node, by_node.get(node, []), node in detected):
                 place = (problem.where or cluster.start, problem.code)
                 if place not in told:  # a thousand nodes of one line have one fault
                     told.add(place)
                     yield problem
 
 
-def _node(cluster: Cluster, line: Entity, node: str, found: list[Device]) -> Problems:
+def _node(line: Entity, node: str, found: list[Device], looked_for: bool) -> Problems:
     for claim in claims(line):
         same = [device for device in found if device.name == claim.name]
-        detected = _detects(cluster, node) and claim.name == "gpu"
+        detected = looked_for and claim.name == "gpu"
         if not same:
             if claim.name == "gpu" and not detected and line.value("State").upper() != "FUTURE":
                 yield NO_LINE(f"{node} has {claim.name}:{claim.count}", claim.where, key="Gres")
