@@ -11,19 +11,20 @@ _NVIDIA = "0x10de"
 _CLASSES = ("0x0300", "0x0302")
 
 
-def on_the_bus(node: Node) -> int:
-    """Return how many NVIDIA GPUs the PCI bus shows."""
-    count = 0
-    for name in node.names("sys/bus/pci/devices"):
-        folder = f"sys/bus/pci/devices/{name}"
-        if node.read(f"{folder}/vendor") == _NVIDIA:
-            count += node.read(f"{folder}/class").startswith(_CLASSES)
-    return count
+def on_the_bus(node: Node) -> list[str]:
+    """Return the addresses of the NVIDIA GPUs that the PCI bus shows."""
+    folder = "sys/bus/pci/devices"
+    return [
+        name
+        for name in node.names(folder)
+        if node.read(f"{folder}/{name}/vendor") == _NVIDIA
+        and node.read(f"{folder}/{name}/class").startswith(_CLASSES)
+    ]
 
 
 def _look(node: Node) -> Found:
     devices = sum(bool(_DEVICE.fullmatch(name)) for name in node.names("dev"))
-    bus = on_the_bus(node)
+    bus = len(on_the_bus(node))
     if node.num_gpus is not None and devices < node.num_gpus:
         return fail(f"{devices} of {node.num_gpus} GPUs are there (PCI shows {bus})")
     if bus > devices:

@@ -4,27 +4,24 @@ import os
 import re
 
 from slurmkit.health.check import Check, Found, Node, fail, passed, skipped, warn
+from slurmkit.health.checks.gpu_count import on_the_bus
 from slurmkit.health.verdict import DRAIN
 
-_NVIDIA = "0x10de"
 _SPEED = re.compile(r"([\d.]+)")
 _MOST = 8
 
 
 def _look(node: Node) -> Found:
-    rdma = _rdma_devices(node)
+    gpus, rdma = on_the_bus(node), _rdma_devices(node)
+    labels = {name: f"{rdma[name]} ({name})" for name in rdma} | {n: f"GPU {n}" for n in gpus}
     bad: list[str] = []
     odd: list[str] = []
     looked = 0
-    for name in node.names("sys/bus/pci/devices"):
+    for name, label in sorted(labels.items()):
         folder = f"sys/bus/pci/devices/{name}"
-        kind = node.read(f"{folder}/class")
-        is_gpu = kind.startswith(("0x0300", "0x0302")) and node.read(f"{folder}/vendor") == _NVIDIA
-        if not is_gpu and name not in rdma:
-            continue
-        label = f"GPU {name}" if is_gpu else f"{rdma[name]} ({name})"
         width, best_width = _widths(node, folder)
-        if width is None or best_width is None:
+        # A virtual function says 0: it has no link of its own.
+        if not width or best_width is None:
             continue
         looked += 1
         if width < best_width:
@@ -32,7 +29,9 @@ def _look(node: Node) -> Found:
         speed, best_speed = _speeds(node, folder)
         if speed and best_speed and speed < best_speed:
             # GPUs lower the speed of an idle link by themselves; NICs do not.
-            (odd if is_gpu else bad).append(f"{label} runs at {speed:g} of {best_speed:g} GT/s")
+            (odd if name in gpus else bad).append(
+                f"{label} runs at {speed:g} of {best_speed:g} GT/s"
+            )
     if bad:
         return fail("; ".join(bad[:_MOST]))
     if odd:
@@ -41,15 +40,12 @@ def _look(node: Node) -> Found:
 
 
 def _rdma_devices(node: Node) -> dict[str, str]:
-    found = {}
-    for name in node.names("sys/class/infiniband"):
-        try:
-            place = (node.root / "sys/class/infiniband" / name / "device").resolve(strict=True)
-        except OSError:
-            # A prepared tree links the name itself below its PCI device.
-            place = (node.root / "sys/class/infiniband" / name).resolve().parent.parent
-        found[place.name] = name
-    return found
+    """Return the name of each RDMA device by its PCI address: its folder lies below that one's."""
+    folder = node.root / "sys/class/infiniband"
+    return {
+        (folder / name).resolve().parents[1].name: name
+        for name in node.names("sys/class/infiniband")
+    }
 
 
 def _widths(node: Node, folder: str) -> tuple[float | None, float | None]:

@@ -131,6 +131,8 @@ def test_pcie_links(tmp_path: Path, say: Say) -> None:
     found = say("pcie-link")
     assert (found.verdict, found.drains) == ("fail", True)
     assert f"GPU {gpu.name} has 8 of 16 lanes" in found.detail
+    (gpu / "current_link_width").write_text("0\n")  # as a virtual function does
+    assert say("pcie-link").verdict == "pass"
     (gpu / "current_link_width").write_text("16\n")
     (nic / "current_link_speed").write_text("8.0 GT/s PCIe\n")
     assert "mlx5_" in say("pcie-link").detail
