@@ -89,7 +89,7 @@ def _read(path: Path) -> BenchResult:
         return result_from_json(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise SlurmkitError(
-            f"there is no result in {path.parent}: {error.strerror}",
+            f"there is no result: {path}: {error.strerror}",
             hint="`slurmkit logs` shows what the ranks wrote",
         ) from error
     except (ValueError, KeyError, TypeError) as error:

@@ -70,11 +70,18 @@ def osu_rows(text: str, operation: str, world_size: int) -> list[Row]:
         if stripped.startswith("# Size"):
             columns = re.split(r"\s{2,}", stripped.removeprefix("# "))
         elif columns and stripped[:1].isdigit():
-            rows.append(_row(columns, stripped.split(), operation, world_size))
+            try:
+                rows.append(_row(columns, stripped.split(), operation, world_size))
+            except (KeyError, ValueError) as error:
+                raise SlurmkitError(
+                    f"{PROGRAMS[operation]} printed {stripped!r} under {', '.join(columns)}, in "
+                    "which no time is known",
+                    hint="the formats of OSU's versions 5 to 7 are; measure --via mpi",
+                ) from error
     if not rows:
-        program = PROGRAMS.get(operation, operation)
         raise SlurmkitError(
-            f"{program} printed no sizes", hint="see the log of rank 0 in the run directory"
+            f"{PROGRAMS[operation]} printed no sizes",
+            hint="see the log of rank 0 in the run directory",
         )
     return rows
 

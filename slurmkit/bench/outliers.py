@@ -10,9 +10,10 @@ tells.
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 from slurmkit.bench.sizes import format_rate
-from slurmkit.bench.statistics import median, quantile
+from slurmkit.bench.statistics import quantile
 from slurmkit.bench.values import Finding, Pair
 
 #: Share below its like from which something stands out.

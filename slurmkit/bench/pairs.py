@@ -3,11 +3,12 @@
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from statistics import median
 
 from slurmkit.bench import patterns
 from slurmkit.bench.order import Order
 from slurmkit.bench.sizes import whole_elements
-from slurmkit.bench.statistics import median, num_repetitions
+from slurmkit.bench.statistics import num_repetitions
 from slurmkit.bench.tournament import rounds
 from slurmkit.bench.transport import Message, Transport, compare
 from slurmkit.bench.values import Pair

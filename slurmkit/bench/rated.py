@@ -7,11 +7,11 @@ from pathlib import Path
 from slurmkit.bench.order import Order
 from slurmkit.bench.sizes import parse_rated
 from slurmkit.bench.values import Rated
+from slurmkit.launch.interface import interface_to
 from slurmkit.topology.discover import discover
 from slurmkit.topology.model import Topology
 
 _SYS = Path("/sys/class/net")
-_ROUTES = Path("/proc/net/route")
 _MEGABIT = 1e6 / 8
 _GIGABIT = 1e9 / 8
 
@@ -28,7 +28,8 @@ def rated_of(order: Order, via: str, environ: Mapping[str, str] = os.environ) ->
         return Rated(rate, max(1, count), order.rated_source or "--rated")
     if via != "gloo" and (found := rated_rdma(discover())) is not None:
         return found
-    return rated_ethernet(environ.get("GLOO_SOCKET_IFNAME", "") or _interface())
+    interface = environ.get("GLOO_SOCKET_IFNAME") or interface_to(environ.get("MASTER_ADDR", ""))
+    return rated_ethernet(interface)
 
 
 def rdma_links(node: Topology) -> int:
@@ -65,13 +66,3 @@ def rated_ethernet(interface: str, sys_dir: Path = _SYS) -> Rated | None:
     except (OSError, ValueError):  # the kernel refuses to tell while the link is down
         return None
     return Rated(megabits * _MEGABIT, 1, f"interface {interface}") if megabits > 0 else None
-
-
-def _interface() -> str:
-    """Return the interface of the default route; "" when there is none."""
-    try:
-        lines = _ROUTES.read_text().splitlines()[1:]
-    except OSError:
-        return ""
-    routes = [line.split() for line in lines]
-    return next((fields[0] for fields in routes if fields[1] == "00000000"), "")

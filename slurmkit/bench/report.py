@@ -1,11 +1,11 @@
 """The result as text: a line per size while it is measured, then tables and bars."""
 
 from collections.abc import Sequence
+from statistics import median
 from typing import TYPE_CHECKING
 
 from slurmkit.bench.formulas import MATRIX, OPERATIONS
 from slurmkit.bench.sizes import format_rate, format_size, format_time
-from slurmkit.bench.statistics import median
 from slurmkit.bench.values import BenchResult, Pair, Row
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """From the times of repetitions to what is reported of them."""
 
 from collections.abc import Sequence
+from statistics import median
 
 from slurmkit.bench.values import Times
 
@@ -18,19 +19,6 @@ def quantile(values: Sequence[float], share: float) -> float:
     ordered = sorted(values)
     rank = -(-share * len(ordered) // 1)
     return ordered[min(len(ordered), max(1, int(rank))) - 1]
-
-
-def median(values: Sequence[float]) -> float:
-    """Return the middle value, or the mean of the two in the middle.
-
-    Raises:
-        ValueError: there are no values.
-    """
-    if not values:
-        raise ValueError("no values")
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def over_ranks(per_rank: Sequence[Sequence[float]]) -> list[float]:

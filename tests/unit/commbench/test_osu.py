@@ -55,6 +55,12 @@ def test_a_wrong_result_is_no_result() -> None:
         osu_rows(_FULL.replace("100        Pass", "100        Fail"), "allreduce", 4)
 
 
+@pytest.mark.parametrize("text", [_SHORT.replace("Latency (us)", "Time (ns)"), _SHORT + "9  -"])
+def test_columns_that_nobody_knows_are_named(text: str) -> None:
+    with pytest.raises(SlurmkitError, match=r"osu_latency printed '[49] .*' under Size, "):
+        osu_rows(text, "p2p", 2)
+
+
 def test_silence_is_no_result() -> None:
     with pytest.raises(SlurmkitError, match="printed no sizes"):
         osu_rows("srun: error: nothing here\n", "allreduce", 4)
