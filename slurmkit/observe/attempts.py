@@ -15,7 +15,7 @@ _SLURM_AGAIN = frozenset({"requeued", "preempted", "node_fail"})
 # Kinds of ends that somebody asked for.
 _ASKED = frozenset({"stopped", "preempted", "timeout", "cancelled", "requeued"})
 # What says first that an attempt is in trouble.
-_TROUBLE = frozenset({"node_lost", "node_unfit", "hang", "task_exited"})
+_TROUBLE = frozenset({"node_lost", "node_unfit", "hang", "stuck", "task_exited"})
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def _seen(own: Sequence[Record], ended: Record | None) -> dict[str, Any]:
     if ended is not None and ended.fields.get("state") == "completed":
         return {}
     for record in own:
-        if record.event == "hang":
+        if record.event in ("hang", "stuck"):
             return {"kind": "hang"}
         if record.event in ("node_lost", "node_unfit"):
             return {"kind": "node", "host": record.fields.get("host", "")}

@@ -167,6 +167,11 @@ class Teller:
         text = f"Node {fields.get('host', '')} gave no sign of life{since} and was given up"
         return words.sentence(f"{text}: {why}" if why else text)
 
+    def _stuck(self, record: Record) -> str:
+        self._trouble(record, "hang")
+        why = _first_line(record.fields.get("why"))
+        return words.sentence(f"The program could not go on and did not end: {why}")
+
     def _hang(self, record: Record) -> str:
         fields = record.fields
         self._trouble(record, "hang")
@@ -299,6 +304,7 @@ _TELLERS: dict[str, Callable[[Teller, Record], str]] = {
     "node_lost": Teller._node_lost,
     "node_unfit": Teller._node_unfit,
     "hang": Teller._hang,
+    "stuck": Teller._stuck,
     "task_exited": Teller._task_exited,
     "attempt_ended": Teller._ended,
     "failure": Teller._failure,

@@ -184,8 +184,8 @@ class Attempt:
 
     def output(self, chunk: bytes) -> None:
         """Take what the launcher wrote."""
-        self._on_output()
         self.recorder.output(chunk)
+        self._on_output()
 
     def idle(self) -> None:
         """Pass on what waits for more output."""

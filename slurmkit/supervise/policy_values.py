@@ -183,7 +183,7 @@ class NodeBack:
 
 @dataclass(frozen=True)
 class Hung:
-    """Nothing has gone on for too long; ``hosts`` are those whose ranks are furthest behind."""
+    """Nothing goes on any more; ``hosts`` are those whose ranks are furthest behind."""
 
     hosts: tuple[str, ...]
     reason: str

@@ -11,6 +11,7 @@ from slurmkit.launch.outcome import TaskExit, is_killing, judge
 from slurmkit.rundir.atomic import write_all
 from slurmkit.rundir.logs import MERGED_NAME, AttemptLogs, tail
 from slurmkit.rundir.reason import reason_from_log
+from slurmkit.supervise.giving_up import GaveUp, gave_up
 from slurmkit.supervise.splitter import Batch, Splitter
 
 # A task's last lines may reach us after srun's word that it ended, on a busy node well after.
@@ -34,6 +35,11 @@ class Recorder:
         hosts: names of the step's nodes by number.
         on_exit: is given each failed task, in order.
         secrets: texts that no reason may repeat, should a rank have written them.
+
+    Attributes:
+        exits: tasks that failed, in the order in which the launcher named them.
+        num_omitted: how many more there were.
+        gave_up: that Slurm could do no more for the step, if it said so before any task failed.
     """
 
     def __init__(
@@ -46,6 +52,7 @@ class Recorder:
     ) -> None:
         self.exits: list[TaskExit] = []
         self.num_omitted = 0
+        self.gave_up: GaveUp | None = None
         self._logs = logs
         self._labels = labels
         self._splitter = Splitter(labels, hosts)
@@ -82,6 +89,8 @@ class Recorder:
                 self._logs.write(_LAUNCHER_LOGS[self._labels], data)
         self._logs.write_merged(batch.merged)
         self._write_echo(batch.merged)
+        if not (self.gave_up or self.exits or self._waiting):
+            self.gave_up = gave_up(batch.merged)
         if batch.parts.get(LAUNCHER):
             self._look_for_exits(batch.launcher_lines)
 

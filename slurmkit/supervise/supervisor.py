@@ -29,7 +29,6 @@ from slurmkit.supervise.launching import CHECKPOINT_VARIABLE, LaunchPad, step_na
 from slurmkit.supervise.policy import decide
 from slurmkit.supervise.policy_values import (
     EXIT_AGAIN,
-    Action,
     Booted,
     Cancel,
     Checked,
@@ -139,7 +138,7 @@ class Supervisor:
                     raise event
                 self._state, actions = decide(self._state, event)
                 for action in actions:
-                    await self._act(action)
+                    await self._do[type(action)](action)
             return self._exit_code
         finally:
             for timer in self._timers:
@@ -149,9 +148,6 @@ class Supervisor:
             if self._watching:
                 await self._watching.stop()
             await asyncio.to_thread(self._journal.close)
-
-    async def _act(self, action: Action) -> None:
-        await self._do[type(action)](action)
 
     def _post(self, event: Event) -> None:
         self._events.put_nowait(event)
@@ -307,9 +303,10 @@ class Supervisor:
 
     def _on_output(self) -> None:
         """Ranks have written something; called in the reading thread."""
-        if self._watching:
+        if self._watching and self._attempt:
+            gave_up = self._attempt.recorder.gave_up
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._watching.output_seen)
+                self._loop.call_soon_threadsafe(self._watching.output_seen, gave_up)
 
     # -- acting on a running step -------------------------------------------------------------
 

@@ -66,6 +66,8 @@ def verdict(attempt: Attempt, seen: Seen) -> Ended:
         if job is not None and job.preempted:
             return Ended("preempted", "Slurm preempts the job", code)
         return Ended("stopped", "the ranks have saved and stopped", code)
+    if gave_up := attempt.recorder.gave_up:  # how ranks fail that cannot meet says nothing of them
+        return Ended("transient", gave_up.why, code)
     return _failure(attempt, code, seen)
 
 

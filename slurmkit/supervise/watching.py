@@ -1,5 +1,6 @@
 """The nodes under watch: what their agents tell becomes events of the policy and ledger records."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from slurmkit.health.verdict import PASSED, SKIPPED, Verdict
 from slurmkit.rundir.layout import ElementDir
 from slurmkit.supervise import agent_events as seen
 from slurmkit.supervise.agents import Agents, AgentSettings
+from slurmkit.supervise.giving_up import GaveUp
 from slurmkit.supervise.journal import Journal
 from slurmkit.supervise.nodes import LiveTasks, Roll, to_drain
 from slurmkit.supervise.options import Options
@@ -22,6 +24,8 @@ from slurmkit.supervise.policy_values import (
 
 _PROGRESS_EVERY_S = 10.0
 _ROLL_S = 90.0
+# What Slurm has given up on may still end by itself.
+_ENDS_S = 5.0
 #: A supervisor that is away this long is dead, if the shared folder agrees.
 PATIENCE_S = 6.0
 
@@ -61,6 +65,7 @@ class Watching:
         self._epoch: int | None = None
         self._progress_at = 0.0
         self._first_step = False
+        self._stuck: asyncio.TimerHandle | None = None
         self._agents = Agents(
             element,
             journal.incarnation,
@@ -101,18 +106,28 @@ class Watching:
         self.step = self._restored = self._epoch = None
         self.failed_at = {}
         self._first_step = False
+        self._stuck = None
         self._tasks.clear()
         self._agents.begin_attempt(number, nodes)
 
     def end_attempt(self) -> None:
         """The step is over."""
         self._agents.end_attempt()
+        if self._stuck:
+            self._stuck.cancel()
         if self.step is not None:
             self._note_progress()
 
-    def output_seen(self) -> None:
-        """Ranks have written something."""
+    def output_seen(self, gave_up: GaveUp | None = None) -> None:
+        """Ranks have written something.
+
+        Args:
+            gave_up: that Slurm can do no more for the step, if that was among it.
+        """
         self._agents.output_seen()
+        if gave_up and not self._stuck:
+            later = asyncio.get_running_loop().call_later
+            self._stuck = later(_ENDS_S, self._step_stuck, gave_up, self._number())
 
     def excluded(self, host: str) -> None:
         """A node is not used any more."""
@@ -217,6 +232,11 @@ class Watching:
     def _ending(self, event: seen.Ending) -> None:
         if event.why == "error" and event.step is not None:
             self.failed_at[event.rank] = event.step
+
+    def _step_stuck(self, found: GaveUp, attempt: int) -> None:
+        if attempt == self._number():  # its last words may come when it is over
+            self._note("stuck", host=found.host, why=found.why)
+            self._post(Hung((found.host,), found.why))
 
     def _hang(self, event: seen.Hang) -> None:
         hosts = self._tasks.hosts(event.ranks)

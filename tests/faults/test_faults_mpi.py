@@ -144,6 +144,32 @@ def test_a_rank_of_mpirun_is_killed(lab: Any, tmp_path: Path, family: str) -> No
 
 
 @pytest.mark.long
+def test_ranks_that_slurm_cannot_bring_together_are_started_again(lab: Any, heat: Any) -> None:
+    """Two nodes do not reach each other: PMIx gives up after some 30 s, and MPI_Init waits on."""
+    nodes = sorted(host.name for host in lab.cluster.status() if host.name.startswith("node"))
+    (address,) = lab.cluster.exec(nodes[2], ["hostname", "-I"], check=True).stdout.split()
+    cut = ["ip", "route", "add", "unreachable", address]
+    lab.cluster.exec(nodes[1], cut, check=True)
+    try:
+        run = submit_heat(
+            lab,
+            heat,
+            resources="nodes: 3, tasks_per_node: 1, cpus_per_task: 1, time: 10m",
+            resilience="on_node_failure: requeue, heartbeat_s: 1",
+        )
+        run.until(lambda: run.events("failure"), 120, "PMIx gives up")
+    finally:
+        lab.cluster.exec(nodes[1], ["ip", "route", "del", "unreachable", address], check=True)
+    run.until_done(120)
+    check_heat(lab, run)
+    assert run.decisions() == ["relaunch", "done"]
+    # Ranks that did not meet wait for ever, or crash.
+    assert run.events("failure")[0].fields["kind"] in ("hang", "transient")
+    assert f"PMIx on {nodes[1]}" in run.events("failure")[0].fields["reason"]
+    assert "PMIx" in lab.slurmkit("explain", run.path).stdout
+
+
+@pytest.mark.long
 def test_damage_is_passed_over(lab: Any, heat: Any) -> None:
     """The newest checkpoint is damaged while its rank is dying: the one before is taken."""
     run = submit_heat(lab, heat)

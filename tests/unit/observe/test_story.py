@@ -61,6 +61,12 @@ def _told(run: Any) -> list[str]:
             " off the bus).",
         ),
         (
+            "stuck",
+            {"host": "n2", "why": "Slurm's PMIx on n2 could not reach another node"},
+            "The program could not go on and did not end: Slurm's PMIx on n2 could not reach"
+            " another node.",
+        ),
+        (
             "preflight",
             {"host": "n3", "verdicts": [{"check": "disk", "verdict": "fail", "detail": "full"}]},
             "Node n3 did not pass the check before the start: disk (full).",
