@@ -122,3 +122,9 @@ def test_names_have_addresses_and_others_are_nowhere() -> None:
     assert hosts["n1"].startswith("10.254.")
     assert hosts["c"].startswith("10.253.")
     assert "192.0.2.1" not in hosts
+
+
+def test_a_large_cluster_has_more_time_to_start() -> None:
+    small, large = (boot._room(cluster(f"{CONF}NodeName=m[1-{n}]\n")).wait_s for n in (4, 8000))
+    assert small < 6
+    assert large > 20  # where 26.05 takes 7 s
