@@ -71,8 +71,8 @@ def test_states_that_nobody_told_are_unknown() -> None:
 
 def test_a_program_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    hangs = driver(tmp_path, f"sleep 1000 & echo $! >{pid}; wait", timeout_s=0.5)
-    with pytest.raises(DriverError, match=r"took longer than 0\.5 s and was killed"):
+    hangs = driver(tmp_path, f"sleep 1000 & echo $! >{pid}; wait", timeout_s=2.0)
+    with pytest.raises(DriverError, match=r"took longer than 2 s and was killed"):
         hangs.start(["a"])
     stat = Path(f"/proc/{pid.read_text().strip()}/stat")
     assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] in "ZX"
