@@ -63,5 +63,8 @@ def _section(site: str | None) -> Elastic:
     found = find_site(site)
     if found.site.elastic is None:
         where = found.path or "the site"
-        raise UsageError(f"{where} has no section 'elastic'", hint="see docs/how-to/elastic.md")
+        raise UsageError(
+            f"{where} has no section 'elastic'",
+            hint="it needs a driver and nodes: elastic: {driver: PROGRAM, nodes: HOSTLIST}",
+        )
     return found.site.elastic

@@ -22,7 +22,7 @@ def init(
         str | None, typer.Argument(help="Name of the starter; none lists them.")
     ] = None,
     directory: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Where to put it. Default: here.")
+        Path | None, typer.Argument(metavar="DIR", help="Where to put it. Default: here.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
 ) -> None:
@@ -177,7 +177,7 @@ def _show_dry_run(result: Any, as_json: bool) -> None:
 
 def run(
     job: Annotated[
-        Path | None, typer.Argument(metavar="[JOB.yaml]", help="The job's YAML file.")
+        Path | None, typer.Argument(metavar="JOB.yaml", help="The job's YAML file.")
     ] = None,
     overrides: Overrides = None,
     site: SiteOption = None,
@@ -218,9 +218,10 @@ def run(
             job, hosts, overrides=overrides or (), site=site, task=task, as_json=as_json
         )
         raise typer.Exit(code)
-    if job is None or etc_hosts or clean:
-        missing = "--etc-hosts and --clean need --hosts" if job else "which JOB.yaml?"
-        raise typer.BadParameter(missing)
+    if etc_hosts or clean:
+        raise typer.BadParameter("--etc-hosts and --clean need --hosts")
+    if job is None:
+        raise typer.BadParameter("which JOB.yaml?")
     import sys
 
     from slurmkit import api

@@ -16,7 +16,9 @@ def register(app: typer.Typer) -> None:
 def mpi(
     program: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PROGRAM [ARG]...]", help="Default: the MPI on PATH."),
+        typer.Argument(
+            metavar="PROGRAM", help="The program and its arguments. Default: the MPI on PATH."
+        ),
     ] = None,
     launcher: Annotated[
         str, typer.Option("--launcher", help="srun or mpirun.", show_default=True)

@@ -17,7 +17,7 @@ Step = Annotated[int, typer.Argument(metavar="STEP", help="The step that the fil
 Folder = Annotated[
     str | None,
     typer.Argument(
-        metavar="[RUN]",
+        metavar="RUN",
         help="Folder of checkpoints, or a run. Default: $SLURMKIT_CHECKPOINT_DIR.",
     ),
 ]

@@ -14,7 +14,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 
 def status(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="Name, id, job id or folder; none: all.")
+        str | None, typer.Argument(metavar="RUN", help="Name, id, job id or folder; none: all.")
     ] = None,
     site: Site = None,
     backend: Backend = "auto",

@@ -26,7 +26,7 @@ def init(
     folder: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[DIR]",
+            metavar="DIR",
             help="Site folder to make. Default: the cluster's name, here.",
             show_default=False,
         ),
