@@ -26,6 +26,9 @@ _SRUN_DELAY_S = (0.3, 5.0)
 # Of SSH nobody knows when the last line came, but only how long all of it took.
 _SSH_DELAY_S = (1.0, 5.0)
 
+# What srun says when it gets no job, before it says why.
+_NO_JOB = "Unable to allocate resources"
+
 
 def ask_by_srun(
     srun: Sequence[str],
@@ -44,11 +47,17 @@ def ask_by_srun(
         nodes: the nodes of the job that we are in; empty for nodes that srun gets itself.
 
     Raises:
-        SlurmError: srun fails, and no node answers.
+        SlurmError: Slurm gives no nodes, or srun fails and no node answers.
     """
     heard = hear(srun, _command(request), env, deadline_s=deadline_s, inside_job=bool(nodes))
     arrived = {host: at for at, line in heard.lines if (host := last_of(line))}
     reports = from_lines(line for _, line in heard.lines)
+    if not reports and (refused := [line for line in heard.complaints if _NO_JOB in line]):
+        why = refused[-1].rpartition(_NO_JOB)[2].strip(": ")
+        raise SlurmError(
+            f"Slurm gives doctor no nodes: {why}",
+            hint="see sinfo; ask for fewer nodes, another --partition or --account, or --wait",
+        )
     if not reports:
         said = "; ".join(heard.complaints[-4:]) or "nothing on stderr"
         raise SlurmError(

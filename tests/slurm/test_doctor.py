@@ -152,6 +152,21 @@ def test_inside_an_allocation_all_of_its_nodes_are_examined(nodes: Any) -> None:
     assert wrong(report) == {}
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--nodes", "4", "--wait", "1"], "Requested "),
+        (["--nodes", "1", "--partition", "nope"], "Invalid partition name specified"),
+    ],
+)
+def test_nodes_that_slurm_does_not_give(nodes: Any, words: list[str], why: str) -> None:
+    argv = [str(_PARTS["SLURMKIT"]), "doctor", *words, "--only", "kernel"]
+    done = nodes.cluster.exec("login", argv, env=nodes.env(), timeout=60)
+    assert done.returncode == 1
+    assert f"Slurm gives doctor no nodes: {why}" in done.stderr
+    assert "sinfo" in done.stderr
+
+
 def test_an_allreduce_over_the_nodes(nodes: Any) -> None:
     site = nodes.cluster.shared_dir / "ethernet.yaml"
     # Their RoCE interfaces have addresses, and lead nowhere.
