@@ -110,3 +110,13 @@ def usual_umask() -> Iterator[None]:
         yield
     finally:
         os.umask(before)
+
+
+def has_plugin(root_dir: Path | None, pattern: str) -> bool:
+    """Return whether the Slurm of a root file system, or this machine's, has such a plugin.
+
+    Args:
+        root_dir: a release's root file system; None for this machine's own.
+        pattern: name of its file, such as ``mpi_pmix*.so``.
+    """
+    return any((root_dir or Path("/")).glob(f"usr/lib/*/slurm*/{pattern}"))

@@ -13,6 +13,7 @@ from pathlib import Path
 from slurmkit.errors import UsageError
 from slurmkit.hostlist import expand
 from slurmkit.sandbox.layout import SERVICE_HOSTS, Layout
+from slurmkit.sandbox.programs import has_plugin
 from slurmkit.sandbox.site_changes import Change, changes
 from slurmkit.sandbox.site_scaled import USER, scaled
 from slurmkit.site.elastic import PROGRAMS_DIR
@@ -169,9 +170,8 @@ def _needs_absent_plugin(path: str, text: str, layout: Layout) -> bool:
     """
     if "/plugstack.conf.d/" not in path:
         return False
-    root = layout.root_dir or Path("/")
     return not all(
-        any(root.glob(f"usr/lib/*/slurm*/{words[1]}"))
+        has_plugin(layout.root_dir, words[1])
         for line in text.splitlines()
         if len(words := line.split()) > 1 and words[0] in ("optional", "required")
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from slurmkit.hostlist import compress, expand
 from slurmkit.sandbox import elastic
 from slurmkit.sandbox.layout import CONTROLLER, DATABASE, Layout
+from slurmkit.sandbox.programs import has_plugin
 from slurmkit.site.elastic import Elastic
 from slurmkit.site.fabric import Fabric
 from slurmkit.site.generate import Release
@@ -149,5 +150,4 @@ def _modules(site: Site, layout: Layout) -> Modules:
 
 
 def _has_mpi(layout: Layout, mpi: str) -> bool:
-    root = layout.root_dir or Path("/")
-    return mpi in ("auto", "none") or any(root.glob(f"usr/lib/*/slurm*/mpi_{mpi}*.so"))
+    return mpi in ("auto", "none") or has_plugin(layout.root_dir, f"mpi_{mpi}*.so")
