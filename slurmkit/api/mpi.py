@@ -128,7 +128,8 @@ def describe_mpi(
     env = environment()
     seen = look(command, env, Path.cwd())
     report = Report(" ".join(command), launcher, seen.found, seen.certain)
-    if seen.missing:
+    checks = os.environ.get(_CHECK) != "off"
+    if seen.missing or (seen.absent and checks):
         return report.replace(refusal=_missing(command, seen))
     if launcher == "mpirun":
         return _by_mpirun(report, seen)
@@ -138,7 +139,7 @@ def describe_mpi(
     names = plugin_names(plugins)
     # What is only on PATH may be another MPI than the program's.
     found = seen.found if seen.certain else None
-    if os.environ.get(_CHECK) == "off":
+    if not checks:
         found = found if plugin == "auto" else None
     chosen = choose(
         found,
@@ -194,6 +195,12 @@ def _by_mpirun(report: Report, seen: Look) -> Report:
 
 
 def _missing(command: Sequence[str], seen: Look) -> Refusal:
+    if seen.absent:
+        where = f"on {os.uname().nodename}, in {Path.cwd()} or on PATH"
+        return Refusal(
+            f"there is no program {command[0]} {where}",
+            "correct launch.command, or build the program under software.setup",
+        )
     return Refusal(
         f"{command[0]} needs {seen.missing}, which is not found on {os.uname().nodename}",
         "load the module of the MPI that it was built with under software",

@@ -45,11 +45,13 @@ class Look(Record):
         found: the MPI; None when there is none to be found.
         certain: True when the program itself loads it, False when it is only the one on PATH.
         missing: a library that the program needs and that is not here; empty for none.
+        absent: whether there is no such program.
     """
 
     found: Found | None
     certain: bool = False
     missing: str = ""
+    absent: bool = False
 
 
 def look(command: Sequence[str], env: Mapping[str, str], workdir: Path) -> Look:
@@ -74,7 +76,7 @@ def look(command: Sequence[str], env: Mapping[str, str], workdir: Path) -> Look:
             found = _of_library(path, env)
             if found is not None:
                 return Look(found.replace(source=f"{command[0]} ({name})"), certain=True)
-    return Look(_on_path(env))
+    return Look(_on_path(env), absent=bool(command) and program is None)
 
 
 def launcher_of(found: Found | None, env: Mapping[str, str]) -> tuple[str, Found] | None:

@@ -21,7 +21,7 @@ from slurmkit.launch.variables import Placement
 from slurmkit.mpi import guard
 from slurmkit.mpi.elf import family_of, needed
 from slurmkit.mpi.found import Found
-from slurmkit.mpi.look import launcher_of, look, pmi_libraries
+from slurmkit.mpi.look import Look, launcher_of, look, pmi_libraries
 from slurmkit.mpi.match import mismatch
 from slurmkit.mpi.report import Report, mpirun_options
 
@@ -111,7 +111,8 @@ def test_mpi4py_is_asked_in_the_programs_own_python() -> None:
 def test_what_cannot_be_looked_through_is_not_certain(tmp_path: Path) -> None:
     seen = look(["bash", "run.sh"], ENV, tmp_path)
     assert not seen.certain
-    assert look(["./missing"], {"PATH": str(tmp_path)}, tmp_path).found is None
+    assert look(["./missing"], {"PATH": str(tmp_path)}, tmp_path) == Look(None, absent=True)
+    assert not look([], {"PATH": str(tmp_path)}, tmp_path).absent
 
 
 def test_a_missing_library_is_named(program: Path, tmp_path: Path) -> None:
@@ -121,6 +122,13 @@ def test_a_missing_library_is_named(program: Path, tmp_path: Path) -> None:
     broken.write_bytes(program.read_bytes().replace(old, new))
     broken.chmod(0o755)
     assert look(["./broken"], ENV, tmp_path).missing == new.decode()
+
+
+@pytest.mark.parametrize("launcher", ["srun", "mpirun"])
+def test_a_program_that_is_not_there_is_named(launcher: str) -> None:
+    refusal = describe_mpi(["./none"], launcher=launcher, plugins="  none\n  pmi2\n").refusal
+    assert refusal is not None
+    assert refusal.reason.startswith(f"there is no program ./none on {os.uname().nodename}, in /")
 
 
 def test_slurms_pmi_libraries_are_found(tmp_path: Path) -> None:
