@@ -11,6 +11,7 @@ from typing import Any
 
 from slurmkit.health.config import DrainLimits
 from slurmkit.health.reason import is_ours, make_reason
+from slurmkit.health.refusals import Refusal
 from slurmkit.health.verdict import Verdict
 from slurmkit.record import Record
 
@@ -52,20 +53,6 @@ class NodeView(Record):
     def ours(self) -> bool:
         """Whether it is drained by us, and nobody has changed that since."""
         return self.drained and is_ours(self.name, self.reason)
-
-
-class Refusal(Record):
-    """A start that the prolog refused.
-
-    Attributes:
-        at: Unix seconds.
-        words: why.
-        job_id: of which job.
-    """
-
-    at: float
-    words: str
-    job_id: str = ""
 
 
 class Memory(Record):

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 
 from slurmkit.health.check import QUICK
 from slurmkit.health.config import HealthConfig, configured, node_of, own_name, read_own
-from slurmkit.health.drains import Refusal
 from slurmkit.health.published import published_path, read_published
-from slurmkit.health.refusals import paused, read_refusals, write_refusals
+from slurmkit.health.refusals import Refusal, paused, read_refusals, write_refusals
 from slurmkit.health.registry import checks_of
 from slurmkit.health.run import run_checks
 from slurmkit.health.verdict import Verdict

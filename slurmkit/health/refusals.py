@@ -5,12 +5,26 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from slurmkit.health.drains import Refusal
 from slurmkit.health.files import put_file
+from slurmkit.record import Record
 
 _NAME = "refused.json"
 _PAUSE = "no-refusals-until"
 _MOST = 100
+
+
+class Refusal(Record):
+    """A start that the prolog refused.
+
+    Attributes:
+        at: Unix seconds.
+        words: why.
+        job_id: of which job.
+    """
+
+    at: float
+    words: str
+    job_id: str = ""
 
 
 def read_refusals(state_dir: Path) -> list[Refusal]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from slurmkit.hostlist import expand
 from slurmkit.site.health_checks import THRESHOLDS
 from slurmkit.units import parse_size_mib
 from slurmkit.yamlfile.types import Line, Positive, Section
@@ -189,7 +190,7 @@ def _checks(checks: dict[str, CheckSettings]) -> dict[str, Any]:
 def slurm_conf_lines(site: "Site", release: "Release") -> list[str]:
     """Return the lines that let Slurm run the health program."""
     health = site.health or Health()
-    num_nodes = sum(len(_hosts(kind.nodes)) for kind in site.node_types.values())
+    num_nodes = sum(len(expand(kind.nodes or "")) for kind in site.node_types.values())
     # Spread over the interval, so that slurmctld is not asked by all nodes in one second.
     states = "ANY,CYCLE" if num_nodes >= _FOLDED_FROM else "ANY"
     lines = [
@@ -214,9 +215,3 @@ def _within_s(health: Health) -> float:
     """Return how long all checks may take: what is found still has to be told and acted on."""
     limit_s = _limit_s(health)
     return min(45.0, max(limit_s - 10.0, limit_s / 2))
-
-
-def _hosts(nodes: str | None) -> list[str]:
-    from slurmkit.hostlist import expand  # noqa: PLC0415 (sites are read more often than generated)
-
-    return expand(nodes) if nodes else []

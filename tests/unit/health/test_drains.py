@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from slurmkit.health import drains
 from slurmkit.health.config import DrainLimits
-from slurmkit.health.drains import Decision, Memory, NodeView, Refusal
+from slurmkit.health.drains import Decision, Memory, NodeView
 from slurmkit.health.reason import PREFIX, is_ours, make_reason
+from slurmkit.health.refusals import Refusal
 from slurmkit.health.verdict import DRAIN, EVICT, FAIL, NOTE, REFUSE, WARN, Verdict
 
 LIMITS = DrainLimits(fail_after=2, pass_after=2, max_drains=3, admin_s=100.0)

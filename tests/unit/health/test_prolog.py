@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from slurmkit.health import prolog
-from slurmkit.health.drains import Refusal
 from slurmkit.health.published import publish, read_published
-from slurmkit.health.refusals import pause, paused, read_refusals, write_refusals
+from slurmkit.health.refusals import Refusal, pause, paused, read_refusals, write_refusals
 from slurmkit.health.registry import all_checks
 from slurmkit.health.verdict import DRAIN, FAIL, NOTE, REFUSE, Verdict
 from slurmkit.supervise.agent_health import NodeHealth
