@@ -45,7 +45,7 @@ class LocalJob:
         grace_s: how long ranks may take to end after TERM before they are killed, seconds.
         hosts: the hosts over which ``argv``, itself an mpirun, spreads the ranks; empty for this
             machine alone. ``launcher`` then says how it labels their lines.
-        mpirun: the mpirun of this machine and its options; empty for Open MPI 4's on PATH.
+        mpirun: for ``openmpi`` and ``hydra`` on this machine: mpirun and its options.
     """
 
     argv: tuple[str, ...]
@@ -117,14 +117,6 @@ def torchrun_command(argv: tuple[str, ...], num_ranks: int, log_dir: Path) -> tu
     if len(argv) > 1 and Path(argv[0]).name.startswith("python") and argv[1].endswith(".py"):
         return (argv[0], "-m", "torch.distributed.run", *options, *argv[1:])
     return ("torchrun", "--no-python", *options, *argv)
-
-
-def mpirun_command(
-    argv: tuple[str, ...], num_ranks: int, mpirun: tuple[str, ...] = ()
-) -> tuple[str, ...]:
-    """Return the command that starts a program's ranks on this machine alone."""
-    started_by = mpirun or ("mpirun", "--oversubscribe", "--tag-output")
-    return (*started_by, "-n", str(num_ranks), *argv)
 
 
 def rank_environment(job: LocalJob, rank: int, port: int) -> dict[str, str]:
@@ -215,7 +207,7 @@ class _LocalRun:
         rendezvous = {"MASTER_ADDR": _ADDRESS, "MASTER_PORT": str(port)}
         if os.geteuid() == 0:  # Open MPI refuses root unless it is asked twice; this user asked
             rendezvous |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-        return mpirun_command(job.argv, job.world_size, job.mpirun), rendezvous
+        return (*job.mpirun, "-n", str(job.world_size), *job.argv), rendezvous
 
     def _turn(self, group: Group) -> None:
         for member, returncode in group.wait(self._take):

@@ -231,6 +231,7 @@ def test_mpirun_for_real(tmp_path: Path) -> None:
         ranks_per_node=2,
         env=dict(os.environ),
         launcher="openmpi",
+        mpirun=("mpirun", "--oversubscribe", "--tag-output"),
     )
     result = run_local(job, ElementDir(tmp_path), lambda _said: None)
     assert (result.exit_code, result.state) == (7, "failed")
