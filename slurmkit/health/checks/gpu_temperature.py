@@ -15,7 +15,7 @@ def judge(gpus: Sequence[Gpu], warn_c: float, fail_c: float, memory_fail_c: floa
     odd: list[str] = []
     for gpu in gpus:
         limit_c = min(fail_c, gpu.slowdown_c or fail_c)
-        if gpu.temperature_c is not None and gpu.temperature_c >= warn_c:
+        if gpu.temperature_c is not None and gpu.temperature_c >= min(warn_c, limit_c):
             list_ = bad if gpu.temperature_c >= limit_c else odd
             list_.append(f"GPU {gpu.index}: {gpu.temperature_c} °C")
         if gpu.memory_c is not None and gpu.memory_c >= memory_fail_c:

@@ -117,6 +117,7 @@ def test_gpus_that_differ() -> None:
     assert gpu_clocks.judge([hot])[0] == "warn"
     hot = Gpu(0, temperature_c=88, slowdown_c=87)
     assert gpu_temperature.judge([hot], 83, 92, 105)[0] == "fail"
+    assert gpu_temperature.judge([hot], 90, 95, 105)[0] == "fail"
     assert gpu_temperature.judge([Gpu(0, memory_c=106)], 83, 92, 105)[0] == "fail"
     assert gpu_settings.judge([Gpu(0, ecc=True), Gpu(1, persistence=False)])[0] == "warn"
 
