@@ -28,8 +28,8 @@ class Difference:
 
     Attributes:
         path: absolute, as on a machine.
-        kind: ``missing``, ``outdated``, ``edited`` by hand since it was generated, or ``stale``:
-            generated once and no more.
+        kind: ``missing``, ``outdated``, ``edited``: by hand since it was generated, or written by
+            hand altogether; or ``stale``: generated once and no more.
     """
 
     path: str
@@ -94,8 +94,8 @@ def differences(folder: Path, files: Mapping[str, File]) -> list[Difference]:
         if now is None:
             found.append(Difference(path, "missing"))
         elif now != digest(file.text):
-            edited = path in record and record[path] != now
-            found.append(Difference(path, "edited" if edited else "outdated"))
+            # What no generation is known to have written is somebody's work.
+            found.append(Difference(path, "outdated" if record.get(path) == now else "edited"))
         elif bool(place.stat().st_mode & 0o100) != _executable(file):
             found.append(Difference(path, "outdated"))
     found += [
@@ -122,7 +122,7 @@ def write(folder: Path, files: Mapping[str, File], *, force: bool = False) -> li
     found = differences(folder, files)
     if not force and (edited := [item.path for item in found if item.kind == "edited"]):
         raise UsageError(
-            f"edited by hand since they were generated: {', '.join(edited)}",
+            f"edited by hand, not generated: {', '.join(edited)}",
             hint=f"Move the change into {folder / FILE_NAME} (slurm.lines takes any line), or"
             " lose it with --force.",
         )
@@ -149,6 +149,9 @@ def write_rules(folder: Path, files: Mapping[str, File]) -> bool:
     """Write an install.yaml where there is none, and return whether there was none.
 
     It says what a checkout cannot keep: owners, modes, and the secrets that must be in place.
+
+    Raises:
+        SlurmkitError: it cannot be written.
     """
     place = folder / INSTALL
     if place.exists():
@@ -162,7 +165,10 @@ def write_rules(folder: Path, files: Mapping[str, File]) -> bool:
     if private:
         lines += ["permissions:", *(f"  {path}: {rule}" for path, rule in private.items())]
     lines += ["secrets:", '  /etc/munge/munge.key: {mode: "0400", owner: munge}']
-    place.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    try:
+        place.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise SlurmkitError(f"{error.filename}: {error.strerror}") from error
     return True
 
 
@@ -187,10 +193,14 @@ def _place(folder: Path, path: str) -> Path:
 
 
 def _record(folder: Path) -> dict[str, str]:
+    place = folder / RECORD
     try:
-        found: dict[str, str] = json.loads((folder / RECORD).read_text("utf-8"))
+        found = json.loads(place.read_text("utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("it is no mapping")
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise SlurmkitError(f"{folder / RECORD} is broken: {error}", hint="Remove it.") from error
-    return found
+        hint = "Bring it back from git. Without it every file counts as edited by hand."
+        raise SlurmkitError(f"{place} is broken: {error}", hint=hint) from error
+    return {str(path): str(digest) for path, digest in found.items()}

@@ -90,9 +90,9 @@ def run(
             f"Slurm {release} is older than {SUPPORTED[0]}, the oldest that files are made for"
         )
     files = generate_files(described, release)
-    if not check:
+    if check:
+        found = folders.differences(folder, files)
+    else:
+        found = folders.write(folder, files, force=force)
         folders.write_rules(folder, files)
-    found = (
-        folders.differences(folder, files) if check else folders.write(folder, files, force=force)
-    )
     return Generation(folder, str(release), not check, len(files), found)

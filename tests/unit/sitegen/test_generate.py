@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmkit.errors import InvalidInputError, Location, UsageError
+from slurmkit.errors import InvalidInputError, Location, SlurmkitError, UsageError
 from slurmkit.resources import shipped_dir
 from slurmkit.site import folders, generation
 from slurmkit.site.deploy.folder import read_folder
@@ -442,13 +442,33 @@ def test_an_edit_by_hand_is_not_lost(tmp_path: Path) -> None:
     conf.write_text(conf.read_text() + "KillWait=1\n")
     own = folder / "files/etc/motd"
     own.write_text("hello\n")
-    with pytest.raises(UsageError, match=r"edited by hand since .*: /etc/slurm/slurm.conf"):
+    with pytest.raises(UsageError, match=r"edited by hand, .*: /etc/slurm/slurm.conf"):
         generation.run(str(folder))
     found = generation.run(str(folder), check=True).differences
     assert [(item.path, item.kind) for item in found] == [("/etc/slurm/slurm.conf", "edited")]
     generation.run(str(folder), force=True)
     assert "KillWait=1" not in conf.read_text()
     assert own.read_text() == "hello\n"  # what nobody generated is nobody's but its author's
+
+
+def test_what_was_written_by_hand_before_is_not_lost(tmp_path: Path) -> None:
+    conf = tmp_path / "files/etc/slurm/slurm.conf"
+    conf.parent.mkdir(parents=True)
+    conf.write_text("ClusterName=mine\n")
+    (tmp_path / "site.yaml").write_text(SMALL)
+    with pytest.raises(UsageError, match=r"edited by hand, .*: /etc/slurm/slurm.conf"):
+        generation.run(str(tmp_path))
+    assert conf.read_text() == "ClusterName=mine\n"
+    generation.run(str(tmp_path), force=True)
+    assert generation.run(str(tmp_path), check=True).differences == []
+
+
+@pytest.mark.parametrize("text", ["{", "[1]"])
+def test_a_broken_record_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text(SMALL)
+    (tmp_path / "generated.json").write_text(text)
+    with pytest.raises(SlurmkitError, match=r"generated\.json is broken"):
+        generation.run(str(tmp_path))
 
 
 def test_an_edited_file_that_is_no_longer_generated_stays(tmp_path: Path) -> None:
