@@ -1,17 +1,17 @@
 """`slurmkit site tiers`: what slurmdbd lacks of a site's tiers and accounts, and how it gets it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slurmkit.errors import SlurmkitError, UsageError
 from slurmkit.site.deploy import audit
 from slurmkit.site.lookup import FoundSite
 from slurmkit.site.tiers_change import Change
-from slurmkit.site.tiers_diff import Difference, difference
+from slurmkit.site.tiers_diff import difference
 from slurmkit.site.tiers_found import QUESTIONS, found_state
 from slurmkit.site.tiers_wanted import State, wanted_state
-from slurmkit.slurm.accounts import AccountManager
+from slurmkit.slurm import accounts
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,12 @@ class TiersReport:
     applied: bool
 
 
-def compare_tiers(
-    found: FoundSite, *, prune: bool = False, manager: AccountManager | None = None
-) -> Difference:
+def compare_tiers(found: FoundSite, *, prune: bool = False) -> TiersReport:
     """Return what slurmdbd lacks of a site.
 
     Args:
         found: the site.
         prune: also what slurmkit made and site.yaml has no more.
-        manager: the door to slurmdbd; None for this machine's sacctmgr.
 
     Raises:
         UsageError: the site has neither tiers nor accounts.
@@ -47,8 +44,9 @@ def compare_tiers(
         SlurmError: sacctmgr failed.
     """
     wanted = _wanted(found)
-    have = found_state((manager or AccountManager()).tables(QUESTIONS), wanted.cluster)
-    return difference(wanted, have, prune=prune)
+    have = found_state(accounts.tables(QUESTIONS), wanted.cluster)
+    planned = difference(wanted, have, prune=prune)
+    return TiersReport(wanted.cluster, list(planned.changes), list(planned.notes), applied=False)
 
 
 def apply_tiers(
@@ -57,7 +55,6 @@ def apply_tiers(
     prune: bool = False,
     root: Path = Path("/"),
     on_change: Callable[[Change], None] | None = None,
-    manager: AccountManager | None = None,
 ) -> TiersReport:
     """Make slurmdbd have what a site says, and write down who does what.
 
@@ -70,31 +67,28 @@ def apply_tiers(
         prune: also remove what slurmkit made and site.yaml has no more.
         root: below which the site's log lies.
         on_change: told of every change before it is made.
-        manager: the door to slurmdbd; None for this machine's sacctmgr.
 
     Raises:
         SlurmkitError: the log cannot be written; nothing was changed.
         RefusedError: this user may not change accounts.
         SlurmError: sacctmgr failed; the message says how far it came.
     """
-    manager = manager or AccountManager()
-    wanted = _wanted(found)
-    planned = compare_tiers(found, prune=prune, manager=manager)
-    changes = list(planned.changes)
-    about = {"site": str(found.path or ""), "cluster": wanted.cluster}
+    planned = compare_tiers(found, prune=prune)
+    changes = planned.changes
+    about = {"site": str(found.path or ""), "cluster": planned.cluster}
     if changes:
         audit.record(root, "tiers", {**about, "changes": [_line(change) for change in changes]})
     for number, change in enumerate(changes):
         if on_change is not None:
             on_change(change)
         try:
-            manager.change(change.command)
+            accounts.change(change.command)
         except SlurmkitError as error:
             failed = {"made": number, "failed": _line(change), "error": error.message}
             audit.record(root, "tiers-failed", {**about, **failed})
             error.hint += f"\n    {number} of {len(changes)} changes were made before that"
             raise
-    return TiersReport(wanted.cluster, changes, list(planned.notes), applied=True)
+    return replace(planned, applied=True)
 
 
 def _line(change: Change) -> str:

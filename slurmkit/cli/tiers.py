@@ -32,12 +32,11 @@ def tiers(
 
     Example: slurmkit site tiers site-configs/dgx-h100 --apply
     """
-    from slurmkit.api.tiers import TiersReport, apply_tiers, compare_tiers
+    from slurmkit.api.tiers import apply_tiers, compare_tiers
     from slurmkit.cli import output
     from slurmkit.errors import EXIT_FAILED
     from slurmkit.site.folders import find_folder
     from slurmkit.site.lookup import find_site
-    from slurmkit.site.tiers_wanted import wanted_state
 
     found = find_site(str(find_folder(site)))
 
@@ -49,11 +48,9 @@ def tiers(
     if apply:
         report = apply_tiers(found, prune=prune, root=root, on_change=show)
     else:
-        planned = compare_tiers(found, prune=prune)
-        for change in planned.changes:
+        report = compare_tiers(found, prune=prune)
+        for change in report.changes:
             show(change)
-        cluster = wanted_state(found.site).cluster
-        report = TiersReport(cluster, list(planned.changes), list(planned.notes), applied=False)
     if as_json:
         output.print_json(report)
     else:

@@ -13,70 +13,55 @@ _NO_DATABASE = ("accounting_storage", "slurmdbd", "SlurmDBD", "You are not runni
 _TIMEOUT_S = 60.0
 
 
-def default_runner() -> Runner:
-    """Return how sacctmgr is started by people: with their environment."""
-    return Runner(os.environ, timeout_s=_TIMEOUT_S)
-
-
-class AccountManager:
-    """slurmdbd as sacctmgr shows and changes it.
+def tables(
+    questions: Mapping[str, tuple[Sequence[str], Mapping[str, object]]],
+) -> dict[str, Table]:
+    """Return several tables.
 
     Args:
-        runner: how to start sacctmgr.
+        questions: by name, what to show, such as ``("account", "withcoordinator")``, and the names
+            of columns; what may hold any text comes last.
+
+    Raises:
+        SlurmUnreachableError: there is no sacctmgr, or slurmdbd does not answer.
+        SlurmError: sacctmgr failed.
     """
+    return {name: _table(entity, tuple(columns)) for name, (entity, columns) in questions.items()}
 
-    def __init__(self, runner: Runner | None = None) -> None:
-        self._runner = runner or default_runner()
 
-    def table(self, entity: Sequence[str], columns: Sequence[str]) -> Table:
-        """Return a table.
+def _table(entity: Sequence[str], columns: Sequence[str]) -> Table:
+    words = ("--noheader", "--parsable2", "show", *entity, f"format={','.join(columns)}")
+    rows = []
+    for line in _sacctmgr(words).splitlines():
+        values = line.split("|", len(columns) - 1)
+        if len(values) != len(columns):
+            raise SlurmError(
+                f"sacctmgr show {entity[0]} printed {line!r}, which has not {len(columns)} columns"
+            )
+        rows.append(dict(zip(columns, values, strict=True)))
+    return rows
 
-        Args:
-            entity: what to show, such as ``("qos",)`` or ``("account", "withcoordinator")``.
-            columns: names of columns; what may hold any text comes last.
 
-        Raises:
-            SlurmUnreachableError: there is no sacctmgr, or slurmdbd does not answer.
-            SlurmError: sacctmgr failed.
-        """
-        words = ["sacctmgr", "--noheader", "--parsable2", "show", *entity]
-        output = self._runner.run([*words, f"format={','.join(columns)}"])
-        if output.returncode != 0:
-            raise _error(output)
-        rows = []
-        for line in output.stdout.splitlines():
-            values = line.split("|", len(columns) - 1)
-            if len(values) != len(columns):
-                raise SlurmError(
-                    f"sacctmgr show {entity[0]} printed {line!r}, which has not "
-                    f"{len(columns)} columns"
-                )
-            rows.append(dict(zip(columns, values, strict=True)))
-        return rows
+def change(command: Sequence[str]) -> None:
+    """Change something.
 
-    def tables(
-        self, questions: Mapping[str, tuple[Sequence[str], Mapping[str, object]]]
-    ) -> dict[str, Table]:
-        """Return several tables: by name, what to show and the columns."""
-        return {
-            name: self.table(entity, tuple(columns))
-            for name, (entity, columns) in questions.items()
-        }
+    Args:
+        command: the words after ``sacctmgr --immediate``.
 
-    def change(self, command: Sequence[str]) -> None:
-        """Change something.
+    Raises:
+        RefusedError: this user may not.
+        SlurmUnreachableError: there is no sacctmgr, or slurmdbd does not answer.
+        SlurmError: sacctmgr failed.
+    """
+    _sacctmgr(("--immediate", *command))
 
-        Args:
-            command: the words after ``sacctmgr --immediate``.
 
-        Raises:
-            RefusedError: this user may not.
-            SlurmUnreachableError: there is no sacctmgr, or slurmdbd does not answer.
-            SlurmError: sacctmgr failed.
-        """
-        output = self._runner.run(["sacctmgr", "--immediate", *command])
-        if output.returncode != 0:
-            raise _error(output)
+def _sacctmgr(words: Sequence[str]) -> str:
+    """Return what sacctmgr prints; it is started as by a person, with the person's environment."""
+    output = Runner(os.environ, timeout_s=_TIMEOUT_S).run(["sacctmgr", *words])
+    if output.returncode != 0:
+        raise _error(output)
+    return output.stdout
 
 
 def _error(output: Output) -> SlurmError | RefusedError:
