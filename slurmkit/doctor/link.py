@@ -121,6 +121,7 @@ class Link(Record):
         differs: what a fact that is not the same on all nodes means: fail or warn.
         timeout_s: how long it may take, seconds; longer is a failure.
         on_request: whether it is looked at only when its id is named.
+        rdma: whether it is about RDMA alone, and nothing to a site whose fabric has none.
     """
 
     id: str
@@ -132,6 +133,13 @@ class Link(Record):
     differs: str = FAIL
     timeout_s: float = 10.0
     on_request: bool = False
+    rdma: bool = False
+
+    def answer(self, place: Place) -> Answer:
+        """Look, if the site has a use for it."""
+        if self.rdma and not place.fabric.rdma:
+            return skipped(f"the site's fabric ({place.fabric.preset}) has no RDMA")
+        return self.look(place)
 
     def check(self, place: Place, within_s: float) -> Check:
         """Return the link as a check that runs in a process of its own: it cannot hang doctor.
@@ -145,7 +153,7 @@ class Link(Record):
             reads=self.reads,
             limits=self.limits,
             action=NOTE,
-            function=lambda _node: pack(self.look(place)),
+            function=lambda _node: pack(self.answer(place)),
             blocking=True,
             timeout_s=min(self.timeout_s, within_s),
         )

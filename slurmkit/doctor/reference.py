@@ -18,7 +18,7 @@ the hosts that are not with the majority (`node03: MTU of eth0 1500, the other 7
 
 `--only LINK` looks at one link, or at one part of the chain, such as `fabric`. What the fabric
 should be is read from [site.yaml](fabrics.md); without it, nodes are held against each other and
-against what vendors' guides say.
+against what vendors' guides say. Where the fabric is `ethernet`, nobody looks at RDMA.
 
 A verdict is **pass**, **warn** (ranks can run, but not as well as they should), **fail** (a job
 will fail, hang or crawl) or **skipped**, with the reason. The exit code is 1 when a link fails or a

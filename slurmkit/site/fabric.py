@@ -118,6 +118,7 @@ def expectation(fabric: Fabric) -> Expectation:
         subnet=fabric.subnet or "",
         dscp=_or(fabric.dscp, preset.dscp),
         priority=_or(fabric.priority, preset.priority),
+        rdma=preset.rdma,
     )
 
 

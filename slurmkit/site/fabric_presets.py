@@ -52,6 +52,7 @@ class Preset(NamedTuple):
         dscp: DSCP of RDMA packets.
         priority: priority that PFC keeps lossless.
         rows: what jobs get.
+        rdma: whether there is RDMA at all.
     """
 
     title: str
@@ -61,6 +62,7 @@ class Preset(NamedTuple):
     dscp: int | None
     priority: int | None
     rows: tuple[Row, ...]
+    rdma: bool = True
 
 
 class Expectation(NamedTuple):
@@ -74,6 +76,7 @@ class Expectation(NamedTuple):
         subnet: the compute NICs' networks; empty for any.
         dscp: DSCP of RDMA packets.
         priority: the priority that PFC keeps lossless.
+        rdma: whether ranks use RDMA.
     """
 
     preset: str = ""
@@ -83,6 +86,7 @@ class Expectation(NamedTuple):
     subnet: str = ""
     dscp: int | None = None
     priority: int | None = None
+    rdma: bool = True
 
 
 _RETRY = Row(
@@ -165,7 +169,9 @@ PRESETS: dict[str, Preset] = {
     ),
     "roce-400": Preset("RoCE v2 at 400 Gb/s per port", True, 400.0, 9000, 26, 3, _ROCE_ROWS),
     "roce-800": Preset("RoCE v2 at 800 Gb/s per port", True, 800.0, 9000, 26, 3, _ROCE_ROWS),
-    "ethernet": Preset("Ethernet without RDMA", False, None, None, None, None, _ETHERNET_ROWS),
+    "ethernet": Preset(
+        "Ethernet without RDMA", False, None, None, None, None, _ETHERNET_ROWS, False
+    ),
 }
 
 #: What a preset says of NICs and switches, which no variable can: (what, why, source).

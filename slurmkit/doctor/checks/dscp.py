@@ -40,4 +40,5 @@ LINK = Link(
     "queue that is not lossless",
     look=_look,
     timeout_s=20.0,
+    rdma=True,
 )

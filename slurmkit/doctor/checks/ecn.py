@@ -36,4 +36,5 @@ LINK = Link(
     todo="echo 1 > /sys/class/net/IF/ecn/roce_np/enable/3, and the same for roce_rp: senders that "
     "do not slow down fill the switches, and PFC stops everybody",
     look=_look,
+    rdma=True,
 )

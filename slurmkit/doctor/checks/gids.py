@@ -40,4 +40,5 @@ LINK = Link(
     "fabric.subnet; warns when it has several, or when no index fits all HCAs of the node",
     todo="give the interface its IPv4 address and bring it up; the kernel makes the GID from it",
     look=_look,
+    rdma=True,
 )

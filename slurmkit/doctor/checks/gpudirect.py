@@ -45,4 +45,5 @@ LINK = Link(
     todo="modprobe nvidia-peermem, and name it in /etc/modules-load.d; or install the driver's "
     "open kernel module on Linux 5.12 or newer, which has dma-buf",
     look=_look,
+    rdma=True,
 )

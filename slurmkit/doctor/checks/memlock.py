@@ -22,7 +22,7 @@ def judge(limit: int, has_hcas: bool) -> Answer:
 
 def _look(place: Place) -> Answer:
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
-    return judge(limit, bool(place.names("sys/class/infiniband")))
+    return judge(limit, place.fabric.rdma and bool(place.names("sys/class/infiniband")))
 
 
 LINK = Link(

@@ -26,7 +26,7 @@ def _look(place: Place) -> Answer:
     facts = {"UCX in Open MPI": _word(with_ucx), "CUDA in Open MPI": _word(with_cuda)}
     detail = f"UCX: {_word(with_ucx)}, CUDA: {_word(with_cuda)}"
     topology = discover(str(place.root))
-    if topology.nics and not with_ucx:
+    if topology.nics and place.fabric.rdma and not with_ucx:
         return fail(f"{detail}: without UCX, Open MPI does not reach the HCAs", facts)
     if topology.gpus and not with_cuda:
         return warn(f"{detail}: buffers in GPU memory need UCX's own CUDA support", facts)

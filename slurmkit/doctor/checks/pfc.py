@@ -46,4 +46,5 @@ LINK = Link(
     "the switch ports, too; without it RDMA loses packets under load, and crawls",
     look=_look,
     timeout_s=20.0,
+    rdma=True,
 )

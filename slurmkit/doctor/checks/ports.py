@@ -5,6 +5,8 @@ from collections import Counter
 from slurmkit.doctor.link import Answer, Link, Place, fail, passed, skipped
 from slurmkit.doctor.nics import compute_nics
 
+_UP = ("ACTIVE", "UNKNOWN")
+
 
 def _look(place: Place) -> Answer:
     nics = compute_nics(place)
@@ -17,16 +19,12 @@ def _look(place: Place) -> Answer:
     rates = Counter(rate for _, rate in up)
     rated = place.fabric.rate_gbps or max(rates, default=0.0)
     slow = [f"{name} runs at {rate:g} of {rated:g} Gb/s" for name, rate in up if rate < rated]
-    if place.fabric.preset and not place.fabric.rate_gbps:
-        slow = []
     common = rates.most_common(1)[0][0] if rates else 0.0
     facts["rate"] = f"{common:g} Gb/s"
     if down or slow:
         return fail("; ".join([*down, *slow][:8]), facts)
     return passed(f"{len(ports)} ports at {common:g} Gb/s", facts)
 
-
-_UP = ("ACTIVE", "UNKNOWN")
 
 LINK = Link(
     id="ports",
@@ -38,4 +36,5 @@ LINK = Link(
     todo="look at cable, transceiver and switch port (mlxlink -d HCA, ethtool -m), and at the PCIe "
     "link of the card (lspci -vv, LnkSta)",
     look=_look,
+    rdma=True,
 )

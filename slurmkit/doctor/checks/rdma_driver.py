@@ -64,4 +64,5 @@ LINK = Link(
     "nodes to one release",
     look=_look,
     differs=WARN,
+    rdma=True,
 )

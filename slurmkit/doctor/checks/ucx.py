@@ -30,7 +30,7 @@ def _look(place: Place) -> Answer:
     facts = {"UCX": name, "UCX transports": ",".join(sorted(transports))}
     nics = compute_nics(place)
     unseen = [nic.name for nic in nics if nic.active and not _listed(nic.name, devices)]
-    if unseen:
+    if unseen and place.fabric.rdma:
         return fail(f"UCX {name} does not open {', '.join(unseen)}", facts)
     if discover(str(place.root)).gpus and not any(t.startswith("cuda") for t in transports):
         return warn(f"UCX {name} has no CUDA transport: GPU memory is copied to the host", facts)

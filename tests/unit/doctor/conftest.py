@@ -36,6 +36,6 @@ def look(tmp_path: Path, roce: Expectation) -> Callable[..., Answer]:
 
     def run(link: str, **known: object) -> Answer:
         place = Place("node1", ("node1",), root=tmp_path, fabric=roce)
-        return LINKS[link].look(place.replace(**known))
+        return LINKS[link].answer(place.replace(**known))
 
     return run

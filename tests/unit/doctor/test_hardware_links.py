@@ -136,6 +136,17 @@ def test_the_way_to_a_host_is_that_to_the_address_by_which_ssh_reaches_it(look: 
     assert look("mtu", hosts=hosts).verdict == "skipped"
 
 
+def test_a_site_without_rdma_has_no_faults_of_it(node: Path, look: Look) -> None:
+    (compute_folder(node) / "ports/1/state").write_text("1: DOWN\n")
+    ethernet = Expectation("ethernet", rdma=False)
+    assert look("ports").verdict == "fail"
+    for link in ("rdma-driver", "ports", "gids", "pfc", "ecn", "dscp", "gpudirect"):
+        answer = look(link, fabric=ethernet)
+        assert (answer.verdict, "(ethernet) has no RDMA" in answer.detail) == ("skipped", True)
+    # What its interfaces can do matters all the same.
+    assert look("mtu", fabric=ethernet._replace(mtu=1500)).verdict == "fail"
+
+
 @pytest.mark.usefixtures("node")
 def test_an_address_in_another_network(look: Look, roce: Expectation) -> None:
     answer = look("gids", fabric=roce._replace(subnet="10.2.0.0/16"))

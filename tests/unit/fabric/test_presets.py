@@ -131,7 +131,7 @@ def test_expectations_come_from_the_preset_unless_the_site_knows_better() -> Non
     assert (want.rate_gbps, want.mtu, want.priority, want.dscp) == (400, 4200, 0, 26)
     plain = site("roce-800").fabric
     assert plain is not None
-    assert expectation(plain)._replace(preset="") == ("", True, 800.0, 9000, "", 26, 3)
+    assert expectation(plain)._replace(preset="") == ("", True, 800.0, 9000, "", 26, 3, True)
 
 
 def test_site_and_job_win_over_the_fabric_and_a_shell_does_too() -> None:
