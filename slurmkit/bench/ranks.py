@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -54,6 +55,12 @@ def run_rank(
         if transport is not None:
             transport.abort()
         return error.exit_code
+    except Exception:
+        if transport is not None:
+            # Python would wait for MPI to end, and the others for this rank, until the time limit.
+            traceback.print_exc()
+            transport.abort()
+        raise
     return 0
 
 

@@ -101,6 +101,14 @@ def test_a_rank_with_a_wrong_result_leaves_none_and_keeps_nobody_waiting(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_rank_that_fails_otherwise_keeps_nobody_waiting(tmp_path: Path) -> None:
+    alone = Alone()
+    words = Order("allgather", (64,), repetitions=3).arguments()
+    with pytest.raises(FileNotFoundError):
+        run_rank(lambda _: alone, words, {"SLURMKIT_RUN_DIR": str(tmp_path / "gone")})
+    assert alone.aborted
+
+
 def test_a_rank_writes_its_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = Order("allgather", (64,), repetitions=3).arguments()
     env = {"SLURMD_NODENAME": "node7", "SLURMKIT_RUN_DIR": str(tmp_path)}
