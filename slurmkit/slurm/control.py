@@ -13,6 +13,7 @@ from slurmkit.slurm.runner import Output, Runner
 from slurmkit.slurm.states import JobId, JobKey, JobState, job_key
 
 _KILL_WAIT = re.compile(r"^KillWait\s*=\s*(\d+)", re.MULTILINE)
+_REQUEUES = re.compile(r"\bPreemptMode=\S*REQUEUE")
 _GRACE_TIME = re.compile(r"\bGraceTime=(\d+)")
 _MAX_REASON = 200
 _ENDED = ("already completing or completed", "Invalid job id", "Job/step already")
@@ -107,6 +108,15 @@ class JobControl:
                 return float(match[1])
         match = _KILL_WAIT.search(self._runner.check(["scontrol", "show", "config"]))
         return float(match[1]) if match else 30.0
+
+    def preemption_requeues(self, partition: str) -> bool:
+        """Whether Slurm starts a job of a partition again that it has taken the nodes from.
+
+        Raises:
+            SlurmError: Slurm does not answer.
+        """
+        said = self._runner.check(["scontrol", "--oneliner", "show", "partition", partition])
+        return bool(_REQUEUES.search(said))
 
     def steps(self, job: JobId) -> list[JobStep]:
         """Return the running steps of a job, without the batch script's own.

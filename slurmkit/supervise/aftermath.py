@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from slurmkit.checkpoint.errors import CheckpointError
 from slurmkit.checkpoint.layout import CheckpointDir, StepSummary
 from slurmkit.supervise.attempt import Attempt
 from slurmkit.supervise.chronicle import note_unheard_commit
-from slurmkit.supervise.clockwork import Times, ask_job
+from slurmkit.supervise.clockwork import Times, ask_job, is_requeued_when_preempted
 from slurmkit.supervise.context import JobContext
 from slurmkit.supervise.ending import Fate, ask_states, fate_of
 from slurmkit.supervise.journal import Journal
@@ -86,7 +87,10 @@ class Aftermath:
         if self._supervised and attempt.code and not fate.state:
             job = await asyncio.to_thread(ask_job, self._job)
         ended = await asyncio.to_thread(verdict, attempt, self._seen(fate, job))
-        reason = attempt.conclude(fate, "stopped" if ended.kind == "stopped" else "")
+        if ended.kind == "stopped" and not self._supervised:
+            ended = await asyncio.to_thread(self._stopped, ended)
+        own_state = ended.kind if ended.kind in ("stopped", "preempted") else ""
+        reason = attempt.conclude(fate, own_state)
         if attempt.logs.problem:
             lost, why = attempt.logs.lost_bytes, attempt.logs.problem
             say(f"{lost} bytes of logs are lost: {why}")
@@ -120,6 +124,12 @@ class Aftermath:
         if watching is None:
             return Seen(fate, job, self.warned_by)
         return Seen(fate, job, self.warned_by, watching.step, watching.verdicts, watching.failed_at)
+
+    def _stopped(self, ended: Ended) -> Ended:
+        """Return why ranks have stopped that the supervisor has not told to."""
+        if is_requeued_when_preempted(self._job):
+            return replace(ended, kind="preempted", reason="Slurm preempts the job")
+        return ended
 
     def _fate(self, attempt: Attempt) -> Fate:
         """Return what Slurm is doing with the job, when that matters."""

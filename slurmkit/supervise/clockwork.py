@@ -64,6 +64,19 @@ def ask_job(job: JobContext) -> "RunningJob | None":
         return None
 
 
+def is_requeued_when_preempted(job: JobContext) -> bool:
+    """Whether Slurm is taking the nodes of a job for another one, and would start it again."""
+    running = ask_job(job)
+    if running is None or not running.preempted:
+        return False
+    from slurmkit.slurm.control import JobControl  # noqa: PLC0415 (some jobs never ask)
+
+    try:
+        return JobControl(timeout_s=5.0).preemption_requeues(running.partition)
+    except SlurmError:
+        return False
+
+
 def seconds_left(deadline: float | None) -> float | None:
     """Return how long until a moment in Unix seconds; None for no deadline."""
     return None if deadline is None else max(0.0, deadline - time.time())

@@ -187,6 +187,10 @@ def _ended(state: State, event: Ended) -> Result:
         return state, []
     cause, state = state.cause, replace(state, cause=None)
     if not state.rules.remedies:
+        if event.kind == "preempted" and event.code == EXIT_AGAIN:
+            # Slurm starts again what it has killed itself, and not what has ended by then.
+            stopping = state.stopping or "preemption"
+            return replace(state, phase="hand-over", stopping=stopping), [Requeue()]
         again = event.kind in ("requeued", "preempted")
         code = 0 if event.kind == "done" else event.code or 1
         return replace(state, phase="over"), [Finish(code, again=again)]

@@ -44,6 +44,24 @@ def test_preemption_saves_and_goes_on(lab, undisturbed) -> None:
     assert len({record.incarnation for record in run.ledger()}) == 2
 
 
+def test_without_resilience_preemption_saves_and_goes_on(lab, undisturbed) -> None:
+    """A job that has only checkpoints ends before Slurm kills it, and is requeued all the same."""
+    run = lab.train(
+        resilience="", resources="nodes: 2, tasks_per_node: 1, cpus_per_task: 1, time: 10m"
+    )
+    run.until_step(lab.random.randrange(12, 40))
+    lab.cluster.preempt(run.job_id, hold_s=2)
+    run.until(run.waits, 30, "the job is pending")
+    assert run.events("attempt_ended")[-1].fields["state"] == "preempted"
+    run.hurry()
+    run.until_event("attempt_ended", 120, state="completed")
+    run.check_trained(undisturbed())
+    assert [record.fields["restart_count"] for record in run.events("incarnation_started")] == [
+        0,
+        1,
+    ]
+
+
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_time_limit_saves_and_goes_on(lab, undisturbed) -> None:

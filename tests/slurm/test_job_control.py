@@ -109,6 +109,11 @@ def test_the_grace_is_kill_wait(asker: Asker) -> None:
     assert asker.ask("control.answers()") == "True"
 
 
+def test_where_no_job_is_preempted_none_is_requeued(asker: Asker) -> None:
+    assert asker.ask("control.preemption_requeues('debug')") == "False"
+    assert "SlurmError" in asker.ask("control.preemption_requeues('none')")
+
+
 def test_requeue_and_its_refusal(asker: Asker) -> None:
     job = asker.submit("sleep 60", "--no-requeue", "--nodes=1")
     asker.until("control.running_job(JOB).state", "RUNNING", JOB=job)

@@ -179,6 +179,15 @@ def test_preemption_goes_on_elsewhere_unless_slurm_does_it() -> None:
     assert decide(state, Ended("requeued", code=75))[1][-1] == Finish(EXIT_AGAIN, again=True)
 
 
+def test_without_remedies_a_preempted_job_that_has_saved_is_requeued() -> None:
+    """Slurm would do it, but only with a job that its KILL has to end."""
+    alone = replace(_only(()), allocated=("n1", "n2"))
+    state, actions = decide(alone, Ended("preempted", "Slurm preempts the job", code=75))
+    assert actions == [Requeue()]
+    assert decide(state, Refused("requeue", "no"))[1][-1] == Finish(EXIT_AGAIN)
+    assert decide(alone, Ended("preempted", code=143))[1] == [Finish(143, again=True)]
+
+
 def test_a_cancelled_job_is_never_started_again() -> None:
     for state in (RUN, decide(RUN, Terminated(30.0))[0], decide(RUN, Warned("t", 9.0))[0]):
         _, actions = decide(state, Ended("cancelled", code=143))
