@@ -82,7 +82,7 @@ def read_limits(answers: Answers, user: str, user_groups: frozenset[str]) -> Lim
         user_qos=_user_qos(answers.accounts, user),
         reservations={info.name: info for info in _reservations(answers.reservations)},
         licenses={info.name: info for info in _licenses(answers.licenses)},
-        mpi_plugins=read_mpi_plugins(answers.mpi),
+        mpi_plugins=_mpi_plugins(answers.mpi),
         srun_plugin_options=_plugin_options(answers.srun_help),
         job_requeue=config.get("JobRequeue", "1") != "0",
         max_mem_per_node_mib=normalise.limit(config.get("MaxMemPerNode")) or None,
@@ -238,8 +238,7 @@ def _licenses(printed: str) -> list[LicenseInfo]:
     ]
 
 
-def read_mpi_plugins(printed: str) -> frozenset[str]:
-    """Return the names that ``srun --mpi=list`` lists, plugins with a version among them."""
+def _mpi_plugins(printed: str) -> frozenset[str]:
     names = {line.strip() for line in printed.splitlines() if re.fullmatch(r"\s+[\w-]+", line)}
     versions = re.findall(r"plugin versions available: (.*)", printed)
     return frozenset(names | {word for line in versions for word in line.split(",") if word})

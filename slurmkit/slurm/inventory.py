@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from slurmkit import hostlist
 from slurmkit.errors import SlurmError
 from slurmkit.slurm import normalise
-from slurmkit.slurm.cluster import gpus_of_gres, read_config, read_mpi_plugins
+from slurmkit.slurm.cluster import gpus_of_gres, read_config
 from slurmkit.slurm.environ import query_environment
 from slurmkit.slurm.runner import Runner
 
@@ -105,7 +105,6 @@ class Inventory:
     partitions: tuple[DeclaredPartition, ...] = ()
     qos: Mapping[str, tuple[int, tuple[str, ...]]] | None = None
     controllers: tuple[str, ...] = ()
-    mpi: tuple[str, ...] = ()
 
     @property
     def release(self) -> str:
@@ -114,7 +113,7 @@ class Inventory:
 
 
 #: Names of the answers, under which a survey keeps them as files.
-ANSWERS = ("config", "nodes", "partitions", "qos", "mpi")
+ANSWERS = ("config", "nodes", "partitions", "qos")
 
 
 def read_inventory(answers: Mapping[str, str]) -> Inventory:
@@ -132,7 +131,6 @@ def read_inventory(answers: Mapping[str, str]) -> Inventory:
         controllers=tuple(
             value for key, value in config.items() if key.startswith("SlurmctldHost")
         ),
-        mpi=tuple(sorted(read_mpi_plugins(answers.get("mpi", "")))),
     )
 
 
@@ -200,8 +198,6 @@ class NodeDoor:
             "nodes": check(["scontrol", "--all", "--oneliner", "show", "nodes"]),
             "partitions": check(["scontrol", "--all", "--oneliner", "show", "partitions"]),
         }
-        mpi = self._runner.run(["srun", "--mpi=list"])
-        found["mpi"] = mpi.stdout + mpi.stderr
         if "slurmdbd" in found["config"]:
             words = ["sacctmgr", "--noheader", "--parsable2", "--readonly", "show", "qos"]
             qos = self._runner.run([*words, _QOS_FORMAT])

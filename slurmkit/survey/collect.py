@@ -81,7 +81,7 @@ def from_cluster(door: Door, progress: Progress, *, run_jobs: bool = True) -> Su
 def from_folder(folder: Path) -> Survey:
     """Return what a folder holds: answers of Slurm's programs, and below hosts/ those of nodes.
 
-    ``config.txt``, ``nodes.txt``, ``partitions.txt``, ``qos.txt`` and ``mpi.txt`` are what
+    ``config.txt``, ``nodes.txt``, ``partitions.txt`` and ``qos.txt`` are what
     ``scontrol show config``, ``scontrol -o show nodes`` ... print; ``hosts/NAME.slurmd`` what
     ``slurmd -C`` prints on NAME, ``hosts/NAME.json`` ``slurmkit topo show --json``, and
     ``hosts/NAME.lldp`` ``lldpctl -f json0``. Any of them may be absent.

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from slurmkit.hostlist import compress
 from slurmkit.record import Record
 from slurmkit.site.switches import section_of
+from slurmkit.slurm import normalise
 from slurmkit.slurm.inventory import DeclaredPartition, Inventory
 from slurmkit.survey.compare import Mismatch
 from slurmkit.survey.facts import compute_nics
@@ -85,10 +86,6 @@ def tree(findings: Findings) -> dict[str, object]:
     if rails > 1:
         why = f"most nodes have cables to {rails} leaf switches"
         found["affinity"] = {"wiring": Value("rails", why)}
-    if inventory.mpi:
-        plugin = next((one for one in ("pmix", "pmi2") if one in inventory.mpi), None)
-        if plugin is not None:
-            found["mpi"] = Value(plugin, f"srun --mpi=list names {', '.join(inventory.mpi)}")
     if findings.fabric.attachments or findings.fabric.blocks:
         found["switches"] = Value(section_of(findings.fabric), "the files about switches", False)
     return {key: value for key, value in found.items() if value not in ({}, None)}
@@ -117,9 +114,9 @@ def _slurm(findings: Findings) -> _Tree:
     timeout = config.get("SlurmdTimeout", "").split(" ")[0]
     if timeout.isdigit() and int(timeout) >= 10:
         copy("node_timeout_s", int(timeout), "SlurmdTimeout")
-    plugins = config.get("TaskPlugin", "")
-    if plugins and "cgroup" not in plugins:
-        found["confine"] = Value(False, f"TaskPlugin is {plugins}")
+    plugins = config.get("TaskPlugin", "cgroup")
+    if "cgroup" not in plugins:
+        found["confine"] = Value(False, f"TaskPlugin is {normalise.text(plugins) or 'not set'}")
     if any(kind.gpus for kind in findings.kinds) and not any(k.profile for k in findings.kinds):
         found["gpu_detection"] = Value("nvml", "the nodes fit no topology profile")
     return found

@@ -135,7 +135,7 @@ def read_node(host: str, slurmd: str, topology: str, lldp: str = "") -> NodeFact
         notes.append("it shows no topology: slurmkit did not run there")
     shape = read_slurmd_c(slurmd)
     if shape is None:
-        notes.append("slurmd -C did not run there")
+        notes.append("slurmd -C says nothing there")
     elif not shape.cpus:
         notes.append("slurmd -C counts no sockets there")
     shape = shape or Shape()
