@@ -14,6 +14,7 @@ from slurmkit.bench.report import header_line, row_line
 from slurmkit.bench.transport import Transport
 from slurmkit.bench.values import RESULT_NAME, BenchResult
 from slurmkit.errors import SlurmkitError
+from slurmkit.rundir.atomic import atomic_write
 
 
 def run_rank(
@@ -67,13 +68,7 @@ def run_rank(
 def write_result(result: BenchResult, run_dir: Path) -> Path:
     """Write the result into the run directory and return its path."""
     path = run_dir / RESULT_NAME
-    temporary = path.with_name(f".{RESULT_NAME}.{os.getpid()}")
-    text = json.dumps(asdict(result), indent=2, sort_keys=True)
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(f"{text}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    atomic_write(path, json.dumps(asdict(result), indent=2, sort_keys=True) + "\n")
     return path
 
 
