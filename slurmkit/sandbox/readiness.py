@@ -28,13 +28,27 @@ def node_states(layout: Layout) -> dict[str, str]:
     if LOGIN not in machine.inits(layout):
         return {}
     one = [] if layout.site else ["--partition=long"]  # which has all nodes; a site's need not
-    command = ["sinfo", "--noheader", *one, "--Node", "--format=%N %T"]
+    rows = _rows(layout, ["sinfo", "--noheader", *one, "--Node", "--format=%N %T"])
+    states = {row[0]: row[1] for row in rows if len(row) == 2}
+    lost = [node for node in layout.nodes if node not in states]
+    if states and lost:
+        # sinfo goes by partitions, and a site may have nodes in none.
+        rows = _rows(layout, ["scontrol", "--oneliner", "show", "node", ",".join(lost)])
+        for row in rows:
+            words = dict(word.partition("=")[::2] for word in row)
+            if "NodeName" in words and "State" in words:
+                base, *flags = words["State"].lower().split("+")
+                states[words["NodeName"]] = "drained" if "drain" in flags else base
+    return states
+
+
+def _rows(layout: Layout, command: list[str]) -> list[list[str]]:
+    """Return the words of each line that a program prints on the login host; none in trouble."""
     try:
         done = console.run(layout, LOGIN, command, cwd="/", timeout=15)
     except subprocess.TimeoutExpired:
-        return {}
-    pairs = (line.split() for line in done.stdout.splitlines())
-    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+        return []
+    return [line.split() for line in done.stdout.splitlines()]
 
 
 def wait_usable(

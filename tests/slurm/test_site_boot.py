@@ -128,6 +128,21 @@ def test_idle_nodes_of_a_site_are_stopped_and_started(tmp_path: Path) -> None:
         assert sorted(hosts.stdout.split()) == ["node1", "node2", "node3", "node4"]
 
 
+def test_a_site_of_several_node_types_boots_and_one_may_be_in_no_partition(tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text(
+        "name: mixed\nslurm: {confine: false}\nnode_types:\n"
+        "  cpu: {nodes: 'c[1-9]', cores: 4, memory: 8G}\n"
+        "  gpu: {nodes: 'g[1-9]', cores: 8, gpus: 4, memory: 80G}\n"
+        "  spare: {nodes: s1, cores: 4, memory: 8G}\n"
+        "partitions: {cpu: {node_type: cpu}, gpu: {node_type: gpu, default_time: 1h}}\n"
+    )
+    with _boot(str(tmp_path), nodes=1) as sandbox:
+        states = {host.name: host.slurm_state for host in sandbox.status()}
+        assert [states[node] for node in ("c1", "g1", "s1")] == ["idle", "idle", "idle"]
+        hosts = sandbox.exec("login", ["srun", "-pgpu", "--gres=gpu:4", "-t1", "hostname"])
+        assert hosts.stdout.split() == ["g1"], hosts.stderr
+
+
 def _killed(sandbox: Sandbox) -> list[str]:
     return [host.name for host in sandbox.status() if host.condition == "killed"]
 
