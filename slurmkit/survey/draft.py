@@ -86,6 +86,9 @@ def tree(findings: Findings) -> dict[str, object]:
     if rails > 1:
         why = f"most nodes have cables to {rails} leaf switches"
         found["affinity"] = {"wiring": Value("rails", why)}
+    plugin = config.get("MpiDefault", "").partition("_v")[0]
+    if plugin in ("pmix", "pmi2"):
+        found["mpi"] = Value(plugin, "MpiDefault in slurm.conf", guess=False)
     if findings.fabric.attachments or findings.fabric.blocks:
         found["switches"] = Value(section_of(findings.fabric), "the files about switches", False)
     return {key: value for key, value in found.items() if value not in ({}, None)}

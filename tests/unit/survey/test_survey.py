@@ -221,7 +221,7 @@ ANSWERS = {
     "config": "ClusterName = alpha\nSLURM_VERSION = 24.11.5\nSlurmctldHost[0] = ctl1\n"
     "SlurmctldHost[1] = ctl2(10.0.0.2)\nSlurmUser = slurm(64030)\nTaskPlugin = task/cgroup\n"
     "StateSaveLocation = /state\nAccountingStorageType = accounting_storage/slurmdbd\n"
-    "AccountingStorageHost = dbd\nSlurmdTimeout = 300 sec\n",
+    "AccountingStorageHost = dbd\nSlurmdTimeout = 300 sec\nMpiDefault = pmix_v4\n",
     "nodes": NODES + NODES.replace("=n1", "=n2"),
     "partitions": "PartitionName=gpu Nodes=n[1-2] Default=YES MaxTime=1-00:00:00 DefaultTime=NONE"
     " State=UP\nPartitionName=half Nodes=n1 Default=NO MaxTime=UNLIMITED State=UP\n",
@@ -264,10 +264,16 @@ def test_a_site_of_a_folder_of_answers(tmp_path: Path) -> None:
     assert site.tiers["normal"].preemptible
     assert site.fabric is not None
     assert site.fabric.preset == "infiniband-ndr"
-    # Each program's MPI needs another plugin, which its job finds out: none is for all of them.
-    assert site.mpi == "auto"
+    assert site.mpi == "pmix"
     conf = (tmp_path / "site" / "files" / "etc" / "slurm" / "slurm.conf").read_text()
     assert "NodeName=n[1-2] " in conf
+
+
+def test_no_mpi_plugin_is_guessed_for_all_programs(tmp_path: Path) -> None:
+    """Each program's MPI needs another one, which its job finds out."""
+    answers = {**ANSWERS, "config": ANSWERS["config"].replace("pmix_v4", "none")}
+    init_site(tmp_path / "site", from_dir=folder_of(tmp_path, answers, {}))
+    assert read_site(tmp_path / "site" / "site.yaml").site.mpi == "auto"
 
 
 def test_every_guess_is_marked_and_every_copy_has_its_source(tmp_path: Path) -> None:
