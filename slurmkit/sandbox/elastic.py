@@ -121,6 +121,8 @@ def respond(layout: Layout, action: str, hosts: Sequence[str]) -> list[str]:
         up = faults.conditions(layout)
         return [f"{host} {'stopped' if up[host] == faults.KILLED else 'running'}" for host in known]
     acts: dict[str, Callable[[Layout, Sequence[str]], None]] = {"start": _start, "stop": _stop}
+    if action not in acts:
+        return [f"{host} failed {action!r} is none of start, stop and list" for host in hosts]
     try:
         acts[action](layout, known)
     except SandboxError as error:

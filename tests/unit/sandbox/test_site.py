@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slurmkit.errors import UsageError
-from slurmkit.sandbox import record
+from slurmkit.sandbox import elastic, record
 from slurmkit.sandbox.layout import Layout, Size
 from slurmkit.sandbox.site import Trial, read_trial, spread
 
@@ -142,6 +142,15 @@ def test_idle_nodes_are_stopped_by_the_sandboxs_own_driver(tmp_path: Path) -> No
     assert "State=CLOUD" not in conf
     assert f"driver: {tmp_path}/elastic/driver" in files["/etc/slurmkit/site.yaml"].text
     assert "ELASTIC_LOG=" in files["/etc/slurm/elastic/settings"].text
+
+
+def test_the_driver_refuses_what_it_cannot_do(tmp_path: Path) -> None:
+    layout = _layout(read_trial("sandbox", 2), tmp_path)
+    said = "failed 'restart' is none of start, stop and list"
+    assert elastic.respond(layout, "restart", ["node1"]) == [f"node1 {said}"]
+    assert elastic.respond(layout, "start", ["other"]) == [
+        "other failed it is no node of this sandbox"
+    ]
 
 
 def test_the_record_keeps_names_and_changes(
