@@ -32,6 +32,8 @@ THROTTLING = {
     0x40: "hw_thermal_slowdown",
     0x80: "hw_power_brake_slowdown",
 }
+# nvmlGpuFabricState_t.
+_FABRIC = {0: "not supported", 1: "not started", 2: "in progress", 3: "completed"}
 
 
 class Gpu(Record):
@@ -178,9 +180,24 @@ def _of_nvml(nvml: Any, index: int) -> Gpu:
         throttled=tuple(name for bit, name in THROTTLING.items() if reasons & bit),
         ecc=None if ecc is None else bool(ecc[0]),
         persistence=None if persistence is None else bool(persistence),
+        fabric=_fabric_of(nvml, handle),
         links_up=sum(links),
         links_down=len(links) - sum(links),
     )
+
+
+def _fabric_of(nvml: Any, handle: Any) -> str:
+    """Return the state of a GPU's registration with the NVLink fabric, as nvidia-smi words it."""
+    import ctypes  # noqa: PLC0415
+
+    if not hasattr(nvml, "c_nvmlGpuFabricInfo_t"):  # nvidia-ml-py of before NVSwitch systems
+        return ""
+    info = nvml.c_nvmlGpuFabricInfo_t()
+    try:
+        nvml.nvmlDeviceGetGpuFabricInfo(handle, ctypes.byref(info))
+    except nvml.NVMLError:
+        return ""
+    return _FABRIC.get(info.state, "")
 
 
 # -- nvidia-smi -----------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What the GPU driver says, by its log, by nvidia-smi and by NVML: prepared answers."""
 
+import ctypes
 import sys
 import time
 from collections.abc import Callable
@@ -239,6 +240,10 @@ class _Nvml(SimpleNamespace):
         return missing
 
 
+class _FabricInfo(ctypes.Structure):
+    _fields_ = (("state", ctypes.c_uint),)
+
+
 def test_what_nvml_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, put: Put) -> None:
     links = [1, 0]
 
@@ -246,6 +251,9 @@ def test_what_nvml_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, put: Pu
         if link >= len(links):
             raise _Nvml.NVMLError("no such link")
         return links[link]
+
+    def fabric_info(_handle: object, info: Any) -> None:
+        info._obj.state = 2
 
     value = SimpleNamespace(nvmlReturn=0, value=SimpleNamespace(uiVal=97))
     nvml = _Nvml(
@@ -257,6 +265,8 @@ def test_what_nvml_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, put: Pu
         nvmlDeviceGetCurrentClocksThrottleReasons=lambda _h: 0x81,
         nvmlDeviceGetFieldValues=lambda _h, _fields: [value],
         nvmlDeviceGetNvLinkState=link_state,
+        c_nvmlGpuFabricInfo_t=_FabricInfo,
+        nvmlDeviceGetGpuFabricInfo=fabric_info,
     )
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     put("dev/nvidia0", "")
@@ -265,3 +275,4 @@ def test_what_nvml_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, put: Pu
     assert found["gpu-memory"].detail == "GPU 0: 2 uncorrected ECC errors"
     assert "hw_power_brake_slowdown" in found["gpu-clocks"].detail
     assert found["gpu-temperature"].verdict == "skipped"
+    assert found["gpu-nvlink"].detail == "GPU 0: its registration with the fabric is in progress"
