@@ -302,7 +302,7 @@ def test_the_mpis_of_debian_testing_do_the_same() -> None:
     packages = ("openmpi-bin", "mpich", "openssh-server", "openssh-client")
     try:
         made = Sandbox.up(
-            f"test-hosts-forky-{os.getpid()}",
+            f"test-hostsforky-{os.getpid()}",
             nodes=3,
             gpus=0,
             cpus=4,
