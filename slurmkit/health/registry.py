@@ -5,9 +5,9 @@ from importlib import import_module
 
 from slurmkit.health.check import FULL, QUICK, Check
 
-# One module each in slurmkit.health.checks, with a CHECK. Those that quick needs come first: a
-# prolog imports no others.
-_QUICK = (
+# One module each in slurmkit.health.checks, with a CHECK: first those that are quick where a site
+# says nothing else.
+_MODULES = (
     "shared_folder",
     "local_disk",
     "read_only",
@@ -24,8 +24,6 @@ _QUICK = (
     "pcie_link",
     "rdma_ports",
     "clock_skew",
-)
-_FULL = (
     "slurm_daemons",
     "gpu_driver",
     "gpu_memory",
@@ -47,26 +45,15 @@ _FULL = (
 
 def all_checks() -> tuple[Check, ...]:
     """Return every check."""
-    return _load((*_QUICK, *_FULL))
+    return tuple(import_module(f"slurmkit.health.checks.{name}").CHECK for name in _MODULES)
 
 
-def quick_checks() -> tuple[Check, ...]:
-    """Return the checks that are quick where a site says nothing else."""
-    return _load(_QUICK)
-
-
-def _load(names: Sequence[str]) -> tuple[Check, ...]:
-    return tuple(import_module(f"slurmkit.health.checks.{name}").CHECK for name in names)
-
-
-def checks_of(level: str, checks: Sequence[Check] | None = None) -> tuple[Check, ...]:
+def checks_of(level: str, checks: Sequence[Check]) -> tuple[Check, ...]:
     """Return the checks of a level: ``full`` holds those of ``quick``, too.
 
     Args:
         level: quick or full.
-        checks: those to choose from, as a site has configured them; None for all as they are.
+        checks: those to choose from, as a site has configured them.
     """
-    if checks is None:
-        checks = quick_checks() if level == QUICK else all_checks()
     levels = (QUICK,) if level == QUICK else (QUICK, FULL)
     return tuple(check for check in checks if check.level in levels)

@@ -1,7 +1,8 @@
 """Does the GPU driver answer?"""
 
 from slurmkit.health.check import FULL, Check, Found, Node, fail, passed, skipped
-from slurmkit.health.nvidia import GROUP, TIMEOUT_S, DriverError, NoDriverError, ask
+from slurmkit.health.gpus import DriverError, NoDriverError
+from slurmkit.health.nvidia import GROUP, TIMEOUT_S, ask
 from slurmkit.health.verdict import DRAIN
 
 

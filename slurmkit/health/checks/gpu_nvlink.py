@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from slurmkit.health.check import FULL, Check, Found, Node, fail, passed, skipped
-from slurmkit.health.nvidia import GROUP, TIMEOUT_S, DriverError, Gpu, NoDriverError, ask
+from slurmkit.health.gpus import DriverError, Gpu, NoDriverError
+from slurmkit.health.nvidia import GROUP, TIMEOUT_S, ask
 from slurmkit.health.verdict import DRAIN
 
 # "Completed" is a GPU that the fabric manager has taken in; GPUs without one say "N/A".

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from slurmkit.health.check import FULL, Check, Found, Node, Threshold, fail, passed, skipped, warn
-from slurmkit.health.nvidia import GROUP, TIMEOUT_S, DriverError, Gpu, NoDriverError, ask
+from slurmkit.health.gpus import DriverError, Gpu, NoDriverError
+from slurmkit.health.nvidia import GROUP, TIMEOUT_S, ask
 from slurmkit.health.verdict import NOTE
 
 WARN_C, FAIL_C, MEMORY_FAIL_C = 83.0, 92.0, 105.0

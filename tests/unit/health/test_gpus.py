@@ -19,7 +19,7 @@ from slurmkit.health.checks import (
     gpu_settings,
     gpu_temperature,
 )
-from slurmkit.health.nvidia import Gpu
+from slurmkit.health.gpus import Gpu
 from slurmkit.health.registry import all_checks
 from slurmkit.health.run import run_checks
 from slurmkit.health.verdict import Verdict
