@@ -12,12 +12,9 @@ import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from slurmkit.site.generate import versions
 from slurmkit.site.generate.release import Release
-
-State = Literal["known", "ignored", "unknown"]
 
 #: Files whose releases versions.py has.
 _SHARED = ("slurm.conf", "gres.conf", "cgroup.conf", "topology.conf", "slurmdbd.conf")
@@ -54,7 +51,7 @@ class Keyword:
     until: Release | None = None
     ignored: Release | None = None
 
-    def state(self, release: Release) -> State:
+    def state(self, release: Release) -> versions.State:
         """Return what a release makes of it."""
         if not _within(self.since, self.until, release):
             return "unknown"

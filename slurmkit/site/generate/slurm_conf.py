@@ -3,11 +3,10 @@
 import re
 from typing import TYPE_CHECKING
 
-from slurmkit.site import health, switches
+from slurmkit.site import elastic, health, switches, tiers
 from slurmkit.site.generate import versions
 from slurmkit.site.generate.files import File
 from slurmkit.site.generate.lines import joined
-from slurmkit.site.generate.owners import owner_lines
 from slurmkit.site.generate.release import Release
 from slurmkit.site.generate.shape import Shape, node_lines, partition_lines
 from slurmkit.site.generate.template import fill
@@ -40,7 +39,6 @@ def slurm_files(
         scripts: paths of the prologs and epilogs that there will be.
     """
     topology = switches.topology_files(site, release)
-    owners = owner_lines(site, release)
     cluster = cluster_name(site)
     text = fill(
         "slurm.conf",
@@ -51,12 +49,12 @@ def slurm_files(
         has_gpus=any(shape.gpus for shape in shapes.values()),
         scheduler=scheduler_words(site, release),
         topology_file=next(iter(topology), ""),
-        topology_lines=owners["switches"],
+        topology_lines=switches.slurm_conf_lines(site, release),
         prologs=any(path.startswith(f"{ETC}/prolog.d/") for path in scripts),
         epilogs=any(path.startswith(f"{ETC}/epilog.d/") for path in scripts),
-        health_lines=owners["health"],
-        tier_lines=owners["tiers"],
-        elastic_lines=owners["elastic"],
+        health_lines=health.slurm_conf_lines(site, release),
+        tier_lines=tiers.slurm_conf_lines(site, release),
+        elastic_lines=elastic.slurm_conf_lines(site, release),
         node_lines=node_lines(site, shapes),
         partition_lines=partition_lines(site, shapes),
     )
