@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 def build(site: "Site", release: Release) -> Mapping[str, File]:
     """Return every file of a site, by its absolute path, in order of the paths."""
     kinds = shapes(site)
-    scripts = script_files(site, release)
     files = {
-        **slurm_files(site, release, kinds, set(scripts)),
-        **scripts,
+        **slurm_files(site, release, kinds),
+        **script_files(site, release),
         **policy_files(site, release, kinds),
         **host_files(site, release, kinds),
     }

@@ -42,12 +42,12 @@ def host_files(site: "Site", release: Release, shapes: dict[str, Shape]) -> dict
 
 def script_files(site: "Site", release: Release) -> dict[str, File]:
     """Return what runs before and after jobs and tasks."""
-    found = {"/etc/slurm/task-prolog.sh": _task_prolog(site, release)}
-    for kind in ("prolog", "epilog"):
-        script = shipped_dir("plugins") / kind / f"slurmkit-{kind}.sh"
-        if script.is_file():
-            found[f"/etc/slurm/{kind}.d/50-slurmkit.sh"] = script.read_text("utf-8")
-    found[health.PROGRAM_PATH] = _plugin("health", "slurmkit-health.sh")
+    found = {
+        "/etc/slurm/task-prolog.sh": _task_prolog(site, release),
+        "/etc/slurm/prolog.d/50-slurmkit.sh": _plugin("prolog", "slurmkit-prolog.sh"),
+        "/etc/slurm/epilog.d/50-slurmkit.sh": _plugin("epilog", "slurmkit-epilog.sh"),
+        health.PROGRAM_PATH: _plugin("health", "slurmkit-health.sh"),
+    }
     if site.elastic is not None:
         for script in sorted((shipped_dir("plugins") / "elastic").glob("*.sh")):
             found[f"{elastic.PROGRAMS_DIR}/{script.name}"] = script.read_text("utf-8")

@@ -27,16 +27,13 @@ def cluster_name(site: "Site") -> str:
     return site.slurm.cluster or _NO_CLUSTER.sub("-", site.name.lower()).strip("-") or "cluster"
 
 
-def slurm_files(
-    site: "Site", release: Release, shapes: dict[str, Shape], scripts: set[str]
-) -> dict[str, File]:
+def slurm_files(site: "Site", release: Release, shapes: dict[str, Shape]) -> dict[str, File]:
     """Return the files in /etc/slurm that Slurm reads.
 
     Args:
         site: what the cluster is.
         release: whose form to write.
         shapes: the node types.
-        scripts: paths of the prologs and epilogs that there will be.
     """
     topology = switches.topology_files(site, release)
     cluster = cluster_name(site)
@@ -50,8 +47,6 @@ def slurm_files(
         scheduler=scheduler_words(site, release),
         topology_file=next(iter(topology), ""),
         topology_lines=switches.slurm_conf_lines(site, release),
-        prologs=any(path.startswith(f"{ETC}/prolog.d/") for path in scripts),
-        epilogs=any(path.startswith(f"{ETC}/epilog.d/") for path in scripts),
         health_lines=health.slurm_conf_lines(site, release),
         tier_lines=tiers.slurm_conf_lines(site, release),
         elastic_lines=elastic.slurm_conf_lines(site, release),
