@@ -53,7 +53,7 @@ def summary_lines(result: BenchResult) -> list[str]:
 def ranks_on(result: BenchResult) -> str:
     """Return how many ranks there were, on how many nodes."""
     where = f"{len(result.hosts)} nodes" if len(result.hosts) > 1 else "one node"
-    return f"{result.world_size} ranks on {where}"
+    return f"{result.world_size} rank{'s' if result.world_size != 1 else ''} on {where}"
 
 
 def table_rows(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

@@ -22,7 +22,8 @@ Nodes = Annotated[
     int | None, typer.Option("--nodes", "-N", help="Nodes. Default: 2, or the allocation's.", min=1)
 ]
 Tasks = Annotated[
-    int | None, typer.Option("--tasks-per-node", help="Ranks per node. Default: one per GPU.")
+    int | None,
+    typer.Option("--tasks-per-node", help="Ranks per node. Default: one per GPU.", min=1),
 ]
 Gpus = Annotated[
     str | None, typer.Option("--gpus-per-node", help="GPUs of each node: 8, or h100:8.")

@@ -49,7 +49,8 @@ def select(
 def _too_few(
     hosts: Hosts, num_nodes: int, ranks_per_node: int, num_able: int, small: list[Host]
 ) -> str:
-    wish = f"the job needs {_hosts(num_nodes)} with {ranks_per_node} slots each"
+    slots_each = f"{ranks_per_node} slot{'s' if ranks_per_node != 1 else ''} each"
+    wish = f"the job needs {_hosts(num_nodes)} with {slots_each}"
     if small:
         slots = ", ".join(f"{host.name} slots={hosts.slots_of(host)}" for host in small[:8])
         more = f" and {len(small) - 8} more" if len(small) > 8 else ""
