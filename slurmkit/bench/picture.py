@@ -1,6 +1,7 @@
 """The result as a picture, PNG or SVG, by matplotlib."""
 
 import importlib.util
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +139,6 @@ def _draw_matrix(figure: Any, result: BenchResult) -> None:
 def _write_cells(axes: Any, cells: list[list[float]], most: float) -> None:
     for row, values in enumerate(cells):
         for column, value in enumerate(values):
-            if value == value:  # noqa: PLR0124 - a node does not meet itself: nan
+            if not math.isnan(value):  # a node does not meet itself
                 colour = "black" if value > most / 2 else "white"
                 axes.text(column, row, f"{value:.2g}", ha="center", va="center", color=colour)

@@ -19,7 +19,7 @@ class MpiTransport:
     via = "mpi"
     device = "cpu"
 
-    def __init__(self, order: Order) -> None:  # noqa: ARG002 - all transports are made alike
+    def __init__(self, _order: Order) -> None:
         self._world: Any = MPI.COMM_WORLD
         self.rank: int = self._world.Get_rank()
         self.world_size: int = self._world.Get_size()

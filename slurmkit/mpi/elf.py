@@ -2,6 +2,10 @@
 
 import struct
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
 _MAX_TABLE_BYTES = 1 << 22
 _PT_LOAD, _PT_DYNAMIC = 1, 2
 _DT_NEEDED, _DT_STRTAB = 1, 5
@@ -80,8 +84,3 @@ def family_of(names: tuple[str, ...]) -> str:
         if base in ("libmpi", "libmpi_mpifh", "libmpi_cxx", "libmpifort", "libmpicxx"):
             return "mpich" if number.partition(".")[0] == "12" else "openmpi"
     return ""
-
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import BinaryIO

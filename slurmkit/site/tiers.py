@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from slurmkit.site.generate.release import Release
+from slurmkit.units import format_slurm_time, parse_duration_s
 from slurmkit.yamlfile.shapes import Form
 from slurmkit.yamlfile.types import Duration, Line, Positive, Section, Size, Word
 
@@ -226,8 +227,6 @@ def weights(billing: Billing) -> str:
 
 
 def _priority_lines(site: "Site") -> list[str]:
-    from slurmkit.units import format_slurm_time, parse_duration_s  # noqa: PLC0415
-
     billing = site.billing or Billing()
     half_life = parse_duration_s(billing.half_life)
     lines = [

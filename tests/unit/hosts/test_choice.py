@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,8 @@ def hosts_of(*slots: int) -> Hosts:
     return Hosts.model_validate({"hosts": entries})
 
 
-def words_of(mpirun: Mpirun, **values: object) -> list[str]:
-    start = Start("run-1", 8, 2, "/r/hostfile", "/r/ssh", "/w", **values)  # type: ignore[arg-type]
+def words_of(mpirun: Mpirun, **values: Any) -> list[str]:
+    start = Start("run-1", 8, 2, "/r/hostfile", "/r/ssh", "/w", **values)
     return [word for group in options(mpirun, start) for word in group.words]
 
 
