@@ -1,103 +1,31 @@
-"""exec and supervise under real Slurm: places, values, failures, secrets, real torch and MPI."""
+"""exec and supervise under real Slurm: places, values, failures, secrets."""
 
 import json
 import os
-import re
-import shutil
-import sys
+import runpy
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from subprocess import CompletedProcess
-from typing import Any
 
 import pytest
 
 from slurmkit.rundir.layout import RunDir
-from slurmkit.rundir.ledger import Record, read_ledger
 from slurmkit.rundir.secretfile import read_secrets, write_secrets
 from slurmkit.sandbox import Sandbox
 
+_PARTS = runpy.run_path(str(Path(__file__).with_name("launch_place.py")))
+Place, make_place = _PARTS["Place"], _PARTS["make_place"]
+SLURMKIT, PYTHON = _PARTS["SLURMKIT"], _PARTS["PYTHON"]
 pytestmark = pytest.mark.slurm
-SLURMKIT = str(Path(sys.executable).with_name("slurmkit"))
-PYTHON = sys.executable
-
-
-@dataclass(frozen=True)
-class Place:
-    """A folder on a cluster that all of its hosts see."""
-
-    cluster: Sandbox
-    folder: Path
-
-    def run(self, *argv: str, **env: str) -> "CompletedProcess[str]":
-        return self.cluster.exec("login", argv, cwd=self.folder, env=env, timeout=120)
-
-    def write(self, name: str, text: str) -> str:
-        path = self.folder / name
-        path.write_text(text, encoding="utf-8", errors="surrogateescape")
-        return str(path)
-
-    @property
-    def run_dir(self) -> Path:
-        return self.folder / "run"
-
-    def batch(self, command: str, *options: str, before: str = "") -> "CompletedProcess[str]":
-        """Submit a script that ends in ``supervise ... command``, as rendered ones do, and wait."""
-        job_id = self.submit(command, *options, before=before)
-        self.until_gone(job_id)
-        state = self.run("scontrol", "show", "job", job_id).stdout
-        code = re.search(r"ExitCode=(\d+):", state)
-        assert code, state
-        said = (self.folder / "out").read_text(errors="surrogateescape")
-        return CompletedProcess(command, int(code[1]), said, "")
-
-    def submit(self, command: str, *options: str, before: str = "") -> str:
-        self.run_dir.mkdir(exist_ok=True)
-        script = f"""#!/bin/bash
-#SBATCH --nodes=2 --ntasks-per-node=2 --output={self.folder}/out --open-mode=append --time=5
-export PATH={Path(PYTHON).parent}:$PATH
-{before}
-exec {SLURMKIT} supervise {self.run_dir} {command}
-"""
-        done = self.run("sbatch", "--parsable", *options, self.write("job.sh", script))
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    def until_gone(self, job_id: str, timeout_s: float = 60) -> None:
-        deadline = time.monotonic() + timeout_s
-        while self.run("squeue", "--noheader", "--jobs", job_id).stdout.strip():
-            assert time.monotonic() < deadline, (self.folder / "out").read_text()
-            time.sleep(0.2)
-
-    def until_said(self, words: str, timeout_s: float = 30) -> None:
-        deadline = time.monotonic() + timeout_s
-        out = self.folder / "out"
-        while not out.exists() or words not in out.read_text():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-
-    def records(self) -> list[Record]:
-        return read_ledger(self.run_dir / "ledger.jsonl")
-
-    def last(self, event: str) -> dict[str, Any]:
-        return [record.fields for record in self.records() if record.event == event][-1]
-
-
-def _place(cluster: Sandbox, request: pytest.FixtureRequest) -> Place:
-    folder = cluster.shared_dir / re.sub(r"\W+", "-", request.node.name)
-    folder.mkdir()
-    return Place(cluster, folder)
 
 
 @pytest.fixture
 def place(cluster: Sandbox, request: pytest.FixtureRequest) -> Place:
-    return _place(cluster, request)
+    return make_place(cluster, request)
 
 
 @pytest.fixture
 def any_place(any_cluster: Sandbox, request: pytest.FixtureRequest) -> Place:
-    return _place(any_cluster, request)
+    return make_place(any_cluster, request)
 
 
 _STEP = "srun --nodes=2 --ntasks=4 --ntasks-per-node=2 --label --kill-on-bad-exit=1"
@@ -376,118 +304,3 @@ def test_usr1_to_the_batch_script_reaches_every_rank(place: Place) -> None:
     said = (place.folder / "out").read_text()
     assert all(f"[rank {rank}] warned" in said for rank in range(4))
     assert place.last("attempt_ended")["state"] == "completed"
-
-
-_REDUCE = """\
-import os, sys
-import torch
-import torch.distributed as dist
-dist.init_process_group("gloo")
-total = torch.ones(1) * dist.get_rank()
-dist.all_reduce(total)
-print("sum", int(total), "of", dist.get_world_size(), flush=True)
-if dist.get_rank() == int(sys.argv[1]):
-    raise ValueError("boom")
-dist.barrier()
-dist.destroy_process_group()
-"""
-
-
-def test_torch_meets_over_two_nodes_under_a_bare_srun(place: Place) -> None:
-    pytest.importorskip("torch")
-    program = place.write("reduce.py", _REDUCE)
-    bare = ["srun", "--nodes=2", "--ntasks=4", "--ntasks-per-node=2", "--cpus-per-task=1"]
-    done = place.run(*bare, SLURMKIT, "exec", "--", PYTHON, program, "-1", HOME=str(place.folder))
-    assert done.stdout.splitlines() == ["sum 6 of 4"] * 4, done.stderr
-
-
-@pytest.mark.parametrize("failing", [-1, 2])
-def test_torchrun_over_two_nodes(place: Place, failing: int) -> None:
-    pytest.importorskip("torch")
-    program = place.write("reduce.py", _REDUCE)
-    torchrun = (
-        f"{PYTHON} -m torch.distributed.run --nnodes=2 --nproc-per-node=2 --rdzv-backend=c10d "
-        "--rdzv-id=$SLURM_JOB_ID --tee=3 --log-dir=/tmp/torchrun --local-addr=$SLURMD_NODENAME "
-        f"--rdzv-conf=is_host=$((SLURM_NODEID == 0)) {program} {failing}"
-    )
-    step = f"srun --nodes=2 --ntasks=2 --ntasks-per-node=1 --label --kill-on-bad-exit=1 {SLURMKIT}"
-    done = place.batch(
-        f"--labels torchrun -- {step} exec --per-node -- sh -c '{torchrun}'",
-        "--cpus-per-task=1",
-        before="export TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE='[${rank}]: '",
-    )
-    for rank in range(4):
-        assert f"[rank {rank}] sum 6 of 4\n" in done.stdout
-    assert (done.returncode == 0) == (failing < 0)
-    if failing >= 0:
-        cause = place.last("attempt_ended")["root_cause"]
-        assert (cause["rank"], cause["host"]) == (2, "node2")
-        assert cause["reason"] == f"ValueError: boom ({program}:9)"
-    assert (place.run_dir / "logs" / "attempt-1" / "rank-00003.log").exists()
-
-
-_MPI = """\
-#include <mpi.h>
-#include <stdio.h>
-#include <stdlib.h>
-int main(int argc, char **argv) {
-  int rank, size, sum;
-  MPI_Init(&argc, &argv);
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  MPI_Comm_size(MPI_COMM_WORLD, &size);
-  MPI_Allreduce(&rank, &sum, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
-  printf("%d of %d sum %d RANK %s of %s local %s node %s at %s:%s\\n", rank, size, sum,
-         getenv("RANK"), getenv("WORLD_SIZE"), getenv("LOCAL_RANK"), getenv("NODE_RANK"),
-         getenv("MASTER_ADDR"), getenv("MASTER_PORT"));
-  fflush(stdout);
-  if (rank == atoi(argv[1])) exit(7);
-  MPI_Barrier(MPI_COMM_WORLD);
-  return MPI_Finalize();
-}
-"""
-
-
-@pytest.fixture
-def mpi_program(place: Place) -> str:
-    compiler = shutil.which("mpicc")
-    if not compiler:
-        pytest.skip("no mpicc on this machine")
-    program = place.folder / "reduce"
-    place.cluster.exec(
-        "login", [compiler, place.write("reduce.c", _MPI), "-o", program], check=True
-    )
-    return str(program)
-
-
-def _check_mpi(lines: list[str]) -> None:
-    at = lines[0].split(" at ")[1]
-    assert sorted(lines) == [
-        f"{rank} of 4 sum 6 RANK {rank} of 4 local {rank % 2} node {rank // 2} at {at}"
-        for rank in range(4)
-    ]
-    assert at.startswith("node1:")
-
-
-def test_mpi_starts_through_srun_as_without_exec(place: Place, mpi_program: str) -> None:
-    plugins = place.run("srun", "--mpi=list")
-    if "pmix" not in plugins.stdout + plugins.stderr:
-        pytest.skip("this Slurm has no pmix plugin")
-    bare = ["srun", "--mpi=pmix", "--nodes=2", "--ntasks=4", "--ntasks-per-node=2"]
-    done = place.run(*bare, SLURMKIT, "exec", "--", mpi_program, "-1", HOME=str(place.folder))
-    _check_mpi(done.stdout.splitlines())
-
-
-@pytest.mark.parametrize("failing", [-1, 2])
-def test_mpirun_tells_torch_its_place(place: Place, mpi_program: str, failing: int) -> None:
-    mpirun = "mpirun --allow-run-as-root --tag-output"
-    done = place.batch(
-        f"--labels openmpi -- {mpirun} {SLURMKIT} exec -- {mpi_program} {failing}",
-        before=f"export HOME={place.folder}",
-    )
-    lines = re.findall(r"^\[rank \d\] (.*sum.*)$", done.stdout, re.MULTILINE)
-    _check_mpi(lines)
-    assert done.returncode == (0 if failing < 0 else 7)
-    if failing >= 0:
-        cause = place.last("attempt_ended")["root_cause"]
-        assert cause["rank"] in (2, None)  # Open MPI 4.1 does not always say which it was
-        assert cause["exit_code"] == 7
