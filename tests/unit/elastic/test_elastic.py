@@ -218,7 +218,7 @@ def test_old_failures_are_forgotten(log: Path) -> None:
     told = Told()
     machines = Machines({}, broken=["n1"])
     for moment in (0.0, 10.0, 9000.0):
-        Actions(machines, told, log, clock=lambda at=moment: at).start(["n1"])  # type: ignore[misc]
+        Actions(machines, told, log, clock=lambda at=moment: at).start(["n1"])
     assert [keep for _, _, keep in told.nodes] == [False, False, False]
 
 

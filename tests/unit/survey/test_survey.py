@@ -41,7 +41,7 @@ def facts(hosts: str, num_gpus: int = 8) -> dict[str, NodeFacts]:
 
 
 def declared(hosts: str, **changes: object) -> list[DeclaredNode]:
-    return [replace(DECLARED, name=host, **changes) for host in hosts.split()]  # type: ignore[arg-type]
+    return [replace(DECLARED, name=host, **changes) for host in hosts.split()]
 
 
 # -- what a node says -----------------------------------------------------------------------------

@@ -179,7 +179,11 @@ def test_switches_of_a_table_are_host_lists_too(switches: str) -> None:
 
 def test_tables_in_csv_and_yaml() -> None:
     csv = "# racks\nnode;switch;uplink\nn[1-2];a b;s\nn[3-4];c d;s\n"
-    yaml = "links:\n  - {node: 'n[1-2]', switch: [a, b], uplink: s}\n  - {node: 'n[3-4]', switch: [c, d], uplink: s}\n"  # noqa: E501
+    yaml = (
+        "links:\n"
+        "  - {node: 'n[1-2]', switch: [a, b], uplink: s}\n"
+        "  - {node: 'n[3-4]', switch: [c, d], uplink: s}\n"
+    )
     for found in (read_csv(csv), read_yaml(yaml)):
         assert leaves(found) == {"su1": ["n1", "n2"], "su2": ["n3", "n4"]}
         assert hierarchy(found).roots[0].name == "s"
