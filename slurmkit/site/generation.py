@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slurmkit.errors import UsageError
-from slurmkit.resources import shipped_dir
 from slurmkit.site import folders
 from slurmkit.site.folders import Difference
 from slurmkit.site.generate import SUPPORTED
@@ -78,7 +77,7 @@ def run(
             raise UsageError("--check writes nothing, so there is nothing for --output to hold")
         folders.copy_site(folder, output)
         folder = output
-    elif not check and not Path(site).is_dir() and folder.parent == shipped_dir("site-configs"):
+    elif not check and folder not in (Path(site), Path(site).parent):  # found by its name
         raise UsageError(
             f"{site} is a shipped site, which slurmkit's next update brings anew",
             hint=f"slurmkit site generate {site} --output mysite makes it yours.",

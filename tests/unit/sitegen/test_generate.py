@@ -502,9 +502,12 @@ def test_the_rules_of_the_shipped_sites_are_those_that_are_made(name: str, tmp_p
     assert (tmp_path / "install.yaml").read_text() == "secrets: {}\n"
 
 
-def test_a_shipped_site_is_not_written_to() -> None:
-    with pytest.raises(UsageError, match="shipped site"):
-        generation.run("dgx-h100")
+def test_a_shipped_site_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        with pytest.raises(UsageError, match="shipped site"):
+            generation.run("dgx-h100")
+        (tmp_path / "dgx-h100").mkdir(exist_ok=True)  # a folder of that name is no site by itself
 
 
 def test_old_releases_are_refused() -> None:
