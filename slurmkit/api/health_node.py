@@ -27,6 +27,7 @@ from slurmkit.health.run import run_checks
 from slurmkit.health.verdict import Verdict
 from slurmkit.slurm.nodes import NodeControl, NodeRecord
 
+_SETTLE_S = 1.1
 # After a drain that was one too many: for so long the prolog lets jobs start in spite of what it
 # finds, else Slurm would drain the node again with the next job.
 _PAUSE_S = 600.0
@@ -180,9 +181,12 @@ class HealthProgram:
             self._control.drain(self._host, decision.reason)
         self._memory = drains.after(decision, self._memory, self._now)
         self._note(decision.action, decision.why)
-        if decision.action != drains.UNDRAIN and self._too_many():
-            return drains.Decision(drains.HELD)
-        return decision
+        if decision.action == drains.UNDRAIN:
+            return decision
+        # Slurm says in whole seconds when a node was drained: only when this one is over, each of
+        # several that were drained in it sees the others, and all agree on who was first.
+        time.sleep(_SETTLE_S)
+        return drains.Decision(drains.HELD) if self._too_many() else decision
 
     def _too_many(self) -> bool:
         """Take our drain back when several nodes were drained at once, and together too many."""
@@ -192,7 +196,8 @@ class HealthProgram:
         if not _view(self._control.node(self._host)).ours:
             return False
         self._control.undrain(self._host)
-        self._memory = self._memory.replace(drained="", causes=())
+        kept = self._memory.drains[:-1]
+        self._memory = self._memory.replace(drained="", causes=(), drains=kept)
         pause(self._config.state_dir, self._now + _PAUSE_S)
         self._note("taken back", "more nodes are drained by us than may be at once")
         return True

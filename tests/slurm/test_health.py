@@ -264,7 +264,7 @@ def test_no_more_than_a_share_is_drained(cluster: Cluster) -> None:
     assert len(drained) == 1, cluster.said()  # 0.4 of 3
     others = [n for n in cluster.sandbox.nodes if n not in drained]
     said = cluster.run(others[0], "cat", "/run/slurmkit/health/log")
-    assert "nodes are drained by us" in said or "taken back" in said
+    assert "nodes are drained by us" in said or "taken back" in said, cluster.said()
 
 
 def test_a_prolog_refuses_a_node_and_the_job_starts_elsewhere(cluster: Cluster) -> None:
