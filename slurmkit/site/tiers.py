@@ -223,7 +223,7 @@ def weights(billing: Billing) -> str:
     words = [f"CPU={billing.cpu:g}"] if billing.cpu else []
     words += [f"Mem={billing.memory_gib:g}G"] if billing.memory_gib else []
     words += [f"GRES/gpu={billing.gpu:g}"] if billing.gpu else []
-    return ",".join(words)
+    return ",".join(words) or "CPU=0"  # without any weights Slurm counts CPUs
 
 
 def _priority_lines(site: "Site") -> list[str]:

@@ -61,10 +61,18 @@ def test_without_a_victim_nothing_is_pushed_aside() -> None:
     assert not [line for line in lines if line.startswith("Preempt")]
 
 
-def test_weights_of_what_costs_something() -> None:
-    billing = site("billing: {gpu: 1}").billing
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{gpu: 1}", "GRES/gpu=1"),
+        ("{gpu: 2, cpu: 0.5}", "CPU=0.5,GRES/gpu=2"),
+        ("{gpu: 0}", "CPU=0"),
+    ],
+)
+def test_weights_of_what_costs_something(text: str, expected: str) -> None:
+    billing = site(f"billing: {text}").billing
     assert billing is not None
-    assert weights(billing) == "GRES/gpu=1"
+    assert weights(billing) == expected
 
 
 @pytest.mark.parametrize(
