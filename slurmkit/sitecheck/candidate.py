@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from slurmkit.errors import InvalidInputError, Location, Problem, UsageError
-from slurmkit.site.deploy.folder import FILES, RULES, Rules, files_of, read_rules
+from slurmkit.site.deploy.folder import FILES, RULES, Rules, files_of, read_rules, without_files
 from slurmkit.site.folders import shipped_sites
 from slurmkit.site.lookup import FILE_NAME, read_site
 from slurmkit.site.models import Site
@@ -99,8 +99,12 @@ def read_candidate(folder: Path) -> Candidate:
     Raises:
         UsageError: it is neither, or holds what is no plain file.
     """
+    if folder.is_file() and folder.name == FILE_NAME:
+        folder = folder.parent
     if (folder / FILES).is_dir():
         return _read_site_folder(folder)
+    if (folder / FILE_NAME).is_file():
+        raise without_files(folder)
     if folder.is_file() and folder.name == "slurm.conf":
         folder = folder.parent
     confs = sorted([*folder.glob("*.conf"), *folder.glob("*.yaml")]) if folder.is_dir() else []

@@ -73,12 +73,8 @@ def read_folder(folder: Path) -> SiteFolder:
         UsageError: it has no files, or one that is no plain file.
         InvalidInputError: install.yaml or site.yaml is wrong.
     """
-    top = folder / FILES
-    if not top.is_dir():
-        raise UsageError(
-            f"{folder} is no site folder: it has no {FILES}/",
-            hint=f"what is to be /etc/slurm/slurm.conf lies in {FILES}/etc/slurm/slurm.conf",
-        )
+    if not (folder / FILES).is_dir():
+        raise without_files(folder)
     rules = read_rules(folder / RULES)
     if (folder / FILE_NAME).is_file():
         read_site(folder / FILE_NAME, "the site folder")
@@ -93,6 +89,14 @@ def read_folder(folder: Path) -> SiteFolder:
             if key == "secrets" and target in files:
                 raise UsageError(f"{folder / RULES}: {target} is a secret, and must not be a file")
     return SiteFolder(folder.resolve().name, files, rules.secrets)
+
+
+def without_files(folder: Path) -> UsageError:
+    """Return the error about a folder that is no site folder, or none yet."""
+    hint = f"what is to be /etc/slurm/slurm.conf lies in {FILES}/etc/slurm/slurm.conf"
+    if (folder / FILE_NAME).is_file():
+        hint = f"slurmkit site generate {folder} makes them from its {FILE_NAME}"
+    return UsageError(f"{folder} is no site folder: it has no {FILES}/", hint=hint)
 
 
 def files_of(folder: Path, rules: Rules) -> Iterator[tuple[str, Path, Permission]]:

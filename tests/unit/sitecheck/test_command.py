@@ -80,7 +80,11 @@ def test_a_site_that_names_no_release_is_read_for_the_one_it_is_made_for(tmp_pat
     (tmp_path / "site.yaml").write_text(
         "slurm: {confine: false}\nnode_types: {a: {nodes: n1, cores: 4, memory: 8G}}\n"
     )
+    with pytest.raises(UsageError, match="it has no files/") as caught:
+        check_site(tmp_path, start=False)
+    assert f"slurmkit site generate {tmp_path}" in caught.value.hint
     made = generation.run(str(tmp_path))
+    assert check_site(tmp_path / "site.yaml", start=False) == check_site(tmp_path, start=False)
     report = check_site(tmp_path, start=False)
     assert (report.release, report.problems) == (made.slurm_version, ())
 
