@@ -131,6 +131,8 @@ def _survey(
             f"{compress(placed)}: slurm.conf gives NodeAddr, and site.yaml has no place for it:"
             " their names must resolve"
         )
+    if empty := [one.name for one in inventory.partitions if not one.nodes]:
+        notes.append(f"without nodes, so left out of site.yaml: partition {', '.join(empty)}")
     return Survey(inventory, nodes, (*unseen, *notes), answers, outputs)
 
 

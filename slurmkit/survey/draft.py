@@ -78,7 +78,10 @@ def tree(findings: Findings) -> dict[str, object]:
     found["slurm"] = _slurm(findings)
     found["node_types"] = {kind.name: _node_type(kind, config) for kind in findings.kinds}
     found["partitions"] = {
-        one.name: _partition(one, findings.kinds) for one in inventory.partitions
+        # One that names no nodes would have all of them.
+        one.name: _partition(one, findings.kinds)
+        for one in inventory.partitions
+        if one.nodes
     }
     found["tiers"] = _tiers(inventory)
     found["fabric"] = _fabric(findings.kinds)
@@ -184,7 +187,7 @@ def _partition(one: DeclaredPartition, kinds: Sequence[Kind]) -> _Tree:
     same = next((kind for kind in kinds if set(kind.hosts) == hosts), None)
     if same is not None:
         found["node_type"] = Value(same.name, "all nodes of it, and no others")
-    elif one.nodes:
+    else:
         found["nodes"] = Value(compress(one.nodes), "Nodes in slurm.conf", guess=False)
     if one.default:
         found["default"] = Value(True, "slurm.conf", guess=False)

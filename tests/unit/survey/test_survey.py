@@ -301,6 +301,15 @@ def test_what_site_yaml_cannot_say_is_named(tmp_path: Path) -> None:
     assert "and site.yaml cannot: AllowGroups=staff PriorityTier=10\n" in text
 
 
+def test_a_partition_without_nodes_does_not_get_all_of_them(tmp_path: Path) -> None:
+    none = "PartitionName=later Nodes=(null) Default=NO MaxTime=UNLIMITED State=UP\n"
+    answers = {**ANSWERS, "partitions": ANSWERS["partitions"] + none}
+    report = init_site(tmp_path / "site", from_dir=folder_of(tmp_path, answers, {}))
+    site = read_site(tmp_path / "site" / "site.yaml").site
+    assert set(site.partitions) == {"gpu", "half"}
+    assert "without nodes, so left out of site.yaml: partition later" in report.unseen
+
+
 def test_what_was_not_seen_stands_in_site_yaml(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, ANSWERS, {})
     report = init_site(tmp_path / "site", from_dir=folder)
