@@ -128,11 +128,11 @@ def failures_of(printed: str, hosts: Sequence[str], code: int, complaint: str) -
 
 
 def states_of(printed: str, hosts: Sequence[str]) -> dict[str, State]:
-    """Return the state of each host, by what a driver program printed."""
+    """Return the state of each host, by what a driver program printed; ``failed`` is unknown."""
     found: dict[str, State] = dict.fromkeys(hosts, "unknown")
     for line in printed.splitlines():
         words = line.split()
-        if len(words) >= 2 and words[0] in found:
+        if len(words) >= 2 and words[0] in found and words[1] != "failed":
             state = next((one for one in STATES if one == words[1]), None)
             if state is None:
                 raise DriverError(

@@ -65,6 +65,11 @@ def test_what_a_program_says_of_failures(
 
 def test_states_that_nobody_told_are_unknown() -> None:
     assert states_of("a running\n", ["a", "b"]) == {"a": "running", "b": "unknown"}
+    # One machine whose controller does not answer says nothing of the others.
+    assert states_of("a failed no answer\nb stopped\n", ["a", "b"]) == {
+        "a": "unknown",
+        "b": "stopped",
+    }
     with pytest.raises(DriverError, match="the driver says 'sleeping' of a"):
         states_of("a sleeping\n", ["a"])
 
