@@ -11,7 +11,6 @@ from slurmkit.site.folders import shipped_sites
 from slurmkit.site.lookup import FILE_NAME, read_site
 from slurmkit.site.models import Site
 from slurmkit.yamlfile.nodes import SourceMap
-from slurmkit.yamlfile.reader import read_document
 
 #: Where Slurm's files lie on Debian and in SchedMD's packages, unless slurm.conf is elsewhere.
 ETC = "/etc/slurm"
@@ -131,10 +130,7 @@ def _read_site_folder(folder: Path) -> Candidate:
     problems: list[Problem] = []
     rules, site, site_source, rules_source = Rules(), None, SourceMap(), SourceMap()
     try:
-        rules = read_rules(folder / RULES)
-        if (folder / RULES).is_file():
-            document = read_document((folder / RULES).read_bytes(), str(folder / RULES))
-            rules_source = SourceMap(document)
+        rules, rules_source = read_rules(folder / RULES)
     except InvalidInputError as error:
         problems += error.problems
     if (folder / FILE_NAME).is_file():

@@ -17,6 +17,7 @@ from slurmkit.errors import SlurmkitError, UsageError
 from slurmkit.site.deploy.plan import FileState
 from slurmkit.site.deploy.store import digest_of
 from slurmkit.site.lookup import FILE_NAME, SYSTEM_PATH, read_site
+from slurmkit.yamlfile.nodes import SourceMap
 from slurmkit.yamlfile.reader import read_document
 from slurmkit.yamlfile.types import Line, Section
 from slurmkit.yamlfile.validate import build
@@ -75,7 +76,7 @@ def read_folder(folder: Path) -> SiteFolder:
     """
     if not (folder / FILES).is_dir():
         raise without_files(folder)
-    rules = read_rules(folder / RULES)
+    rules, _ = read_rules(folder / RULES)
     if (folder / FILE_NAME).is_file():
         read_site(folder / FILE_NAME, "the site folder")
     files = {
@@ -119,15 +120,16 @@ def files_of(folder: Path, rules: Rules) -> Iterator[tuple[str, Path, Permission
         yield target, path, rules.permissions.get(target) or Permission(mode=mode)
 
 
-def read_rules(path: Path) -> Rules:
-    """Return what an install.yaml says; a missing one says nothing.
+def read_rules(path: Path) -> tuple[Rules, SourceMap]:
+    """Return what an install.yaml says, and where; a missing one says nothing.
 
     Raises:
         InvalidInputError: it is wrong, with every problem.
     """
     if not path.is_file():
-        return Rules()
-    return build(Rules, read_document(path.read_bytes(), str(path)))
+        return Rules(), SourceMap()
+    document = read_document(path.read_bytes(), str(path))
+    return build(Rules, document), SourceMap(document)
 
 
 def states(site: SiteFolder, root: Path) -> dict[str, FileState]:
