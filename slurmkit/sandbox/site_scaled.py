@@ -4,13 +4,13 @@ from pathlib import Path
 
 from slurmkit.hostlist import compress, expand
 from slurmkit.sandbox import elastic
-from slurmkit.sandbox.layout import CONTROLLER, DATABASE, Layout
+from slurmkit.sandbox.layout import CONTROLLER, DATABASE, Layout, Size
 from slurmkit.sandbox.programs import has_plugin
 from slurmkit.site.elastic import Elastic
 from slurmkit.site.fabric import Fabric
 from slurmkit.site.generate import Release
 from slurmkit.site.generate.lines import joined
-from slurmkit.site.models import Modules, Partition, Site
+from slurmkit.site.models import Modules, NodeType, Partition, Site
 from slurmkit.site.tiers import Account
 
 #: The only user that a sandbox is sure to have.
@@ -19,24 +19,8 @@ USER = "root"
 
 def scaled(site: Site, layout: Layout, release: Release) -> Site:
     """Return the site as this machine can have it."""
-    size = layout.size
     kept = set(layout.nodes)
-    kinds = {
-        name: kind.model_copy(
-            update={
-                "nodes": _kept(kind.nodes, kept),
-                "topology": None,
-                "sockets": size.sockets,
-                "cores": size.cpus // size.sockets,
-                "threads": 1,
-                "cpus": None,
-                "gpus": min(kind.gpus, size.gpus),
-                "gpu_type": size.gpu_type if kind.gpus else "",
-            }
-        )
-        for name, kind in site.node_types.items()
-        if kind.nodes
-    }
+    kinds = {name: _node_type(kind, layout.size, kept) for name, kind in site.node_types.items()}
     partitions = {
         name: partition.model_copy(update={"nodes": _partition_nodes(site, partition, layout)})
         for name, partition in site.partitions.items()
@@ -56,6 +40,23 @@ def scaled(site: Site, layout: Layout, release: Release) -> Site:
         "slurm": _slurm(site, layout, release),
     }
     return site.model_copy(update=changes)
+
+
+def _node_type(kind: NodeType, size: Size, kept: set[str]) -> NodeType:
+    if kind.nodes is None:
+        return kind  # of no use to Slurm, but other sections may name it
+    return kind.model_copy(
+        update={
+            "nodes": _kept(kind.nodes, kept),
+            "topology": None,
+            "sockets": size.sockets,
+            "cores": size.cpus // size.sockets,
+            "threads": 1,
+            "cpus": None,
+            "gpus": min(kind.gpus, size.gpus),
+            "gpu_type": size.gpu_type if kind.gpus else "",
+        }
+    )
 
 
 def _slurm(site: Site, layout: Layout, release: Release) -> object:
@@ -89,7 +90,7 @@ def _slurm(site: Site, layout: Layout, release: Release) -> object:
 def _accounts(site: Site) -> dict[str, Account]:
     """Return the accounts with root, who is the only user that a sandbox is sure to have."""
     return {
-        name: account.model_copy(update={"users": [*account.users, USER]})
+        name: account.model_copy(update={"users": list(dict.fromkeys([*account.users, USER]))})
         for name, account in site.accounts.items()
     }
 

@@ -10,6 +10,7 @@ from slurmkit.errors import UsageError
 from slurmkit.sandbox import elastic, record
 from slurmkit.sandbox.layout import Layout, Size
 from slurmkit.sandbox.site import Trial, read_trial, spread
+from slurmkit.site.lookup import read_site
 
 
 def _layout(trial: Trial, tmp_path: Path, *, accounting: bool = True) -> Layout:
@@ -111,6 +112,24 @@ def test_without_slurmdbd_there_are_no_tiers(tmp_path: Path) -> None:
     assert "AccountingStorageType=accounting_storage/none" in conf
     assert "PreemptType" not in conf
     assert "/etc/slurm/slurmdbd.conf" not in files
+
+
+def test_the_site_of_a_sandbox_can_be_read_again(tmp_path: Path) -> None:
+    """Its own commands read it, such as the one that makes tiers and accounts."""
+    (tmp_path / "site.yaml").write_text(
+        "node_types: {a: {nodes: 'n[1-9]', cores: 4, memory: 8G}, b: {}}\n"
+        "health: {node_types: {b: {mounts: [/raid]}}}\nslurm: {database: db}\n"
+        "switches: {leaves: {s1: {nodes: 'n[1-5]'}, s2: {nodes: 'n[6-9]'}}}\n"
+        "tiers: {x: {qos: x, preemptible: true}}\naccounts: {c: {tiers: [x], users: [root, user1]}}\n"
+    )
+    trial = read_trial(str(tmp_path), 2)
+    files, _ = trial.files(_layout(trial, tmp_path), (24, 11))
+    again = tmp_path / "again.yaml"
+    again.write_text(files["/etc/slurmkit/site.yaml"].text)
+    site = read_site(again).site
+    assert site.node_types["a"].nodes == "n[1,9]"
+    assert site.accounts["c"].users == ["root", "user1"]
+    assert site.health == trial.site.health
 
 
 def test_lines_of_the_site_give_way_to_those_of_the_sandbox(tmp_path: Path) -> None:
