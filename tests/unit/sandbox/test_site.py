@@ -120,7 +120,8 @@ def test_the_site_of_a_sandbox_can_be_read_again(tmp_path: Path) -> None:
         "node_types: {a: {nodes: 'n[1-9]', cores: 4, memory: 8G}, b: {}}\n"
         "health: {node_types: {b: {mounts: [/raid]}}}\nslurm: {database: db}\n"
         "switches: {leaves: {s1: {nodes: 'n[1-5]'}, s2: {nodes: 'n[6-9]'}}}\n"
-        "tiers: {x: {qos: x, preemptible: true}}\naccounts: {c: {tiers: [x], users: [root, user1]}}\n"
+        "tiers: {x: {qos: x, preemptible: true}}\n"
+        "accounts: {c: {tiers: [x], users: [root, user1]}}\n"
     )
     trial = read_trial(str(tmp_path), 2)
     files, _ = trial.files(_layout(trial, tmp_path), (24, 11))
