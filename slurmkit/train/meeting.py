@@ -30,6 +30,7 @@ def await_store(address: str, port: int, num_ranks: int, timeout_s: float) -> No
     Raises:
         TrainError: nobody listens there in time.
     """
+    own = random.SystemRandom()  # not the program's: what that draws must not depend on us
     deadline = time.monotonic() + timeout_s
     longest_s = max(_LONGEST_S, num_ranks / _MOST_PER_S)
     pause_s = _FIRST_S
@@ -46,5 +47,5 @@ def await_store(address: str, port: int, num_ranks: int, timeout_s: float) -> No
         else:
             return
         # Each at another time, or rank 0's host would hear all of them at once.
-        time.sleep(min(left_s, pause_s * random.uniform(0.5, 1)))  # noqa: S311 - no secret
+        time.sleep(min(left_s, pause_s * own.uniform(0.5, 1)))
         pause_s = min(pause_s * _FACTOR, longest_s)
