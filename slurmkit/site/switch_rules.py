@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 
 from slurmkit.hostlist import compress, expand
+from slurmkit.site.generate.release import SUPPORTED
 from slurmkit.site.models import Site
+from slurmkit.site.switches import topology_files
+from slurmkit.topology.fabric.errors import FabricError
 
 _Found = tuple[str, str, str, str]  # message, key, hint, code
 
@@ -25,11 +28,6 @@ def broken_switches(site: Site) -> Iterator[_Found]:
 
 def _blocks(site: Site) -> Iterator[_Found]:
     assert site.switches is not None
-    # Only a site with switches pays for these.
-    from slurmkit.site.generate.release import SUPPORTED  # noqa: PLC0415
-    from slurmkit.site.switches import topology_files  # noqa: PLC0415
-    from slurmkit.topology.fabric.errors import FabricError  # noqa: PLC0415
-
     try:
         topology_files(site, SUPPORTED[-1])
     except FabricError as error:
