@@ -76,7 +76,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Device:
-    """One line of gres.conf for a node."""
+    """One line of gres.conf for a node; what MultipleFiles names together is one file here."""
 
     name: str
     kind: str
@@ -138,11 +138,13 @@ def _device(entity: Entity) -> Device:
         files = tuple(expand(text)) if text else ()
     except HostlistError:
         files = ()
+    if "multiplefiles" in entity.values and files:
+        files = (",".join(files),)  # one device; MIG slices of a GPU share the GPU's own file
     count = entity.value("Count")
     return Device(
         entity.value("Name"),
         entity.value("Type"),
-        files if text != "" and "multiplefiles" not in entity.values else files[:1],
+        files,
         int(count) if count.isdigit() else None,
         entity,
     )

@@ -48,6 +48,20 @@ def test_slurm_minds_a_short_unkillable_timeout_from_24_05_on(release: str, warn
     assert found("UnkillableStepTimeout=20", release) == {"unkillable-timeout": warning}
 
 
+def test_slices_of_a_gpu_share_its_file() -> None:
+    slurm = "GresTypes=gpu\nSelectType=select/cons_tres\nTaskPlugin=task/affinity\n"
+    slurm += "NodeName=g1 CPUs=4 RealMemory=4000 Gres=gpu:3g:2\nPartitionName=g Nodes=g1\n"
+    line = "NodeName=g1 Name=gpu Type=3g MultipleFiles=/dev/nvidia0,/dev/nvidia-caps/nvidia-cap{}\n"
+
+    def codes(*slices: int) -> list[str]:
+        files = {"slurm.conf": GOOD + slurm, "gres.conf": "".join(map(line.format, slices))}
+        return [problem.code for problem in lint(files, Release.parse("24.11"))]
+
+    assert codes(12, 21) == []
+    assert codes(12, 12) == ["gres-file-twice"]
+    assert codes(12) == ["gres-count"]
+
+
 def test_conf_files_alone_may_lack_the_programs(tmp_path: Path) -> None:
     text = "Prolog=/etc/slurm/prolog.d/*.sh\nEpilog=/etc/slurm/epilog.sh\n"
     (tmp_path / "slurm.conf").write_text(GOOD + text)
