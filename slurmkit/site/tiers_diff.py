@@ -58,8 +58,8 @@ def difference(wanted: State, found: State, *, prune: bool = False) -> Differenc
     ]
     extra = list(removals(wanted, found))
     if prune:
-        changes += [change for change, _ in extra if change is not None]
-    notes = [f"kept: {why}" for change, why in extra if change is None or not prune]
+        changes += [change for steps, _ in extra for change in steps]
+    notes = [f"kept: {why}" for steps, why in extra if not steps or not prune]
     return Difference(tuple(changes), (*_unknown_users(wanted, found), *notes))
 
 

@@ -215,6 +215,9 @@ def test_nothing_of_others_is_removed(dbd: Sandbox, applied: object) -> None:
     """Users that a coordinator added, accounts and QOS of others; and our own only when told."""
     added = run(dbd, "sacctmgr", "-i", "add", "user", "sync", "account=vision", user="daemon")
     assert added.returncode == 0, added.stdout + added.stderr
+    for account in ("vision", "research"):  # the first one is the default
+        words = ("add", "user", "mail", f"account={account}")
+        assert run(dbd, "sacctmgr", "-i", *words).returncode == 0
     text = (dbd.shared_dir / "site.yaml").read_text()
     less = re.sub(r"  experiment:\n(    .*\n)+", "", text).replace(", experiment]", "]")
     less = re.sub(r"  speech:.*\n", "", less)
@@ -231,6 +234,7 @@ def test_nothing_of_others_is_removed(dbd: Sandbox, applied: object) -> None:
         assert shown(dbd, "account", "name=speech", "format=account") == []
         assert shown(dbd, "account", "name=research", "format=account") == ["research"]
         assert not [row for row in shown(dbd, "association", "format=user") if row == "sync"]
+        assert "mail|research" in shown(dbd, "user", "format=user,defaultaccount")
         assert tiers(dbd, "--prune").stdout == "nothing to change\n"
     finally:
         (dbd.shared_dir / "site.yaml").write_text(text)

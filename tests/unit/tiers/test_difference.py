@@ -280,6 +280,33 @@ def test_only_what_is_ours_is_removed_and_only_when_told() -> None:
     assert kept == ("kept: account theirs is not slurmkit's", "kept: QOS foreign is not slurmkit's")
 
 
+def test_who_loses_the_default_account_gets_another_one_first() -> None:
+    rows: dict[str, Any] = {
+        "accounts": [
+            {"account": "ours", "description": "slurmkit: ours"},
+            {"account": "theirs", "description": "theirs"},
+        ],
+        "associations": [
+            {"cluster": "c1", "account": "ours", "parentname": "root"},
+            {"cluster": "c1", "account": "ours", "user": "user8"},
+            {"cluster": "c1", "account": "ours", "user": "user9"},
+            {"cluster": "c1", "account": "theirs", "parentname": "root"},
+            {"cluster": "c1", "account": "theirs", "user": "user9"},
+        ],
+        "users": [
+            {"user": "user8", "defaultaccount": "ours"},
+            {"user": "user9", "defaultaccount": "ours"},
+        ],
+    }
+    text = "name: c1\ntiers: {play: {qos: play}}\n"
+    found = [word for word in commands(text, prune=True, **rows) if "name=user" in word]
+    assert found == [
+        "delete user where name=user8 account=ours cluster=c1",
+        "modify user where name=user9 cluster=c1 set DefaultAccount=theirs",
+        "delete user where name=user9 account=ours cluster=c1",
+    ]
+
+
 def test_roles_of_strangers_are_mentioned() -> None:
     text = "name: c1\naccounts: {lab: {coordinators: [user7]}}\nroles: {operators: [user8]}\n"
     found = difference(wanted_state(site(text)), found_state(tables(), "c1"))
