@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 
 from slurmkit.hostlist import compress, expand
-from slurmkit.site.generate.release import SUPPORTED
 from slurmkit.site.models import Site
-from slurmkit.site.switches import topology_files
+from slurmkit.site.switches import check_switches
 from slurmkit.topology.fabric.errors import FabricError
 
 _Found = tuple[str, str, str, str]  # message, key, hint, code
@@ -29,7 +28,7 @@ def broken_switches(site: Site) -> Iterator[_Found]:
 def _blocks(site: Site) -> Iterator[_Found]:
     assert site.switches is not None
     try:
-        topology_files(site, SUPPORTED[-1])
+        check_switches(site.switches)
     except FabricError as error:
         key = "switches.block_sizes" if "block size" in error.message else "switches.blocks"
         yield error.message, key, error.hint, "impossible"

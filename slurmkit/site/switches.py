@@ -7,7 +7,7 @@ from slurmkit.hostlist import compress, expand
 from slurmkit.site.generate.release import Release
 from slurmkit.site.switch_models import Leaf, Spine, Switches
 from slurmkit.topology.fabric.graph import Attachment, SwitchGraph, cable, natural
-from slurmkit.topology.fabric.slurm import slurm_topology, topology_plugin
+from slurmkit.topology.fabric.slurm import check_blocks, slurm_topology, topology_plugin
 
 if TYPE_CHECKING:
     from slurmkit.site.models import Site
@@ -33,8 +33,23 @@ def graph_of(switches: Switches) -> SwitchGraph:
         for name in expand(names)
         for above in expand(one.up or "")
     ]
-    blocks = tuple((name, tuple(expand(hosts))) for name, hosts in switches.blocks.items())
-    return SwitchGraph(tuple(attachments), tuple(dict.fromkeys(cables)), blocks)
+    return SwitchGraph(tuple(attachments), tuple(dict.fromkeys(cables)), _blocks(switches))
+
+
+def _blocks(switches: Switches) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple((name, tuple(expand(hosts))) for name, hosts in switches.blocks.items())
+
+
+def check_switches(switches: Switches) -> None:
+    """See to it that the blocks fit; no tree is made for it, as every job reads its site.
+
+    Raises:
+        FabricError: Slurm would not take them.
+    """
+    if switches.topology != "none":
+        check_blocks(
+            SwitchGraph(blocks=_blocks(switches)), switches.topology, tuple(switches.block_sizes)
+        )
 
 
 def section_of(graph: SwitchGraph) -> dict[str, object]:

@@ -69,9 +69,23 @@ def topology_plugin(graph: SwitchGraph, release: KnowsRelease, kind: Kind = "aut
 _Blocks = Mapping[str, tuple[str, ...]]
 
 
+def check_blocks(graph: SwitchGraph, kind: Kind = "auto", block_sizes: Sequence[int] = ()) -> None:
+    """See to it that a release which knows blocks takes those of a fabric.
+
+    Raises:
+        FabricError: as for slurm_topology.
+    """
+    if blocks := _wanted_blocks(graph, kind):
+        _sizes(blocks, block_sizes)
+
+
 def _blocks(graph: SwitchGraph, release: KnowsRelease, kind: Kind) -> _Blocks:
     """Return the blocks to write; none where a tree is to be written."""
-    if kind == "tree" or not release.at_least(_BLOCKS_SINCE):
+    return _wanted_blocks(graph, kind) if release.at_least(_BLOCKS_SINCE) else {}
+
+
+def _wanted_blocks(graph: SwitchGraph, kind: Kind) -> _Blocks:
+    if kind == "tree":
         return {}
     if kind == "block" and not graph.blocks:
         raise FabricError(
