@@ -137,8 +137,7 @@ def describe_mpi(
         asked = Runner(env).run(["srun", "--mpi=list"])
         plugins = asked.stdout + asked.stderr
     names = plugin_names(plugins)
-    # What is only on PATH may be another MPI than the program's.
-    found = seen.found if seen.certain else None
+    found = seen.own
     if not checks:
         found = found if plugin == "auto" else None
     chosen = choose(
@@ -181,7 +180,7 @@ def refuse(report: Report) -> MpiError:
 
 def _by_mpirun(report: Report, seen: Look) -> Report:
     env = environment()
-    started = launcher_of(seen.found if seen.certain else None, env)
+    started = launcher_of(seen.own, env)
     if started is None:
         who = str(seen.found) if seen.found else "an MPI"
         name = NAMES[seen.found.family] if seen.found else "any MPI"

@@ -53,6 +53,11 @@ class Look(Record):
     missing: str = ""
     absent: bool = False
 
+    @property
+    def own(self) -> Found | None:
+        """The program's own MPI; what is only on PATH may be another one."""
+        return self.found if self.certain else None
+
 
 def look(command: Sequence[str], env: Mapping[str, str], workdir: Path) -> Look:
     """Return the MPI that a program will use.

@@ -25,10 +25,9 @@ def find_mpirun(command: Sequence[str], env: Mapping[str, str], workdir: Path) -
             f"{command[0]} needs {seen.missing}, which is not found on this machine",
             hint="load the module of the MPI that it was built with in software:",
         )
-    found = seen.found if seen.certain else None
-    started = launcher_of(found, env)
+    started = launcher_of(seen.own, env)
     if started is None:
-        of = f" of {NAMES[found.family]}, which {command[0]} uses," if found is not None else ""
+        of = f" of {NAMES[seen.own.family]}, which {command[0]} uses," if seen.own else ""
         raise SlurmkitError(
             f"there is no mpirun{of} on PATH",
             hint="install it (Debian: openmpi-bin or mpich), or load its module in software:",
