@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from slurmkit.hostlist import expand
 from slurmkit.site.health_checks import THRESHOLDS
 from slurmkit.units import parse_size_mib
 from slurmkit.yamlfile.types import Line, Positive, Section
@@ -190,6 +189,8 @@ def _checks(checks: dict[str, CheckSettings]) -> dict[str, Any]:
 def slurm_conf_lines(site: "Site", release: "Release") -> list[str]:
     """Return the lines that let Slurm run the health program."""
     health = site.health or Health()
+    from slurmkit.hostlist import expand  # noqa: PLC0415 (sites are read more often than generated)
+
     num_nodes = sum(len(expand(kind.nodes or "")) for kind in site.node_types.values())
     # Spread over the interval, so that slurmctld is not asked by all nodes in one second.
     states = "ANY,CYCLE" if num_nodes >= _FOLDED_FROM else "ANY"

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from slurmkit.site.tiers import ROOT, preempted
-from slurmkit.yamlfile.problems import nearest
 
 if TYPE_CHECKING:
     from slurmkit.site.models import Site
@@ -96,5 +95,7 @@ def _in_circle(name: str, parents: Mapping[str, str | None]) -> bool:
 
 
 def _unknown(key: str, name: str, section: str, known: Sequence[str]) -> Found:
+    from slurmkit.yamlfile.problems import nearest  # noqa: PLC0415 - for mistakes only
+
     hint = nearest(name, list(known)) or f"Describe {name} under {section}."
     return f"there is no {name!r} under {section}", key, hint, "unknown-name"
