@@ -7,12 +7,11 @@ kernel takes it away with its first process, which dies with us.
 import io
 import ipaddress
 import os
-import re
 import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from slurmkit.errors import SlurmkitError
@@ -29,7 +28,6 @@ from slurmkit.sitecheck.rules.places import controllers
 SUITES = ("trixie", "forky")
 #: What the room itself takes at most, beside two waits in it.
 _ROOM_S = 20.0
-_PLUGIN_DIR = re.compile(r"^[ \t]*PluginDir[ \t]*=.*$", re.IGNORECASE | re.MULTILINE)
 #: Until slurmctld listens: 8000 nodes below 500 switches took 5 s with 24.11 and 7 s with 26.05.
 _LISTEN_S, _NODES_PER_S = 5.0, 400
 
@@ -119,7 +117,7 @@ def boot(cluster: Cluster, engine: Engine) -> Booted:
     programs.require_root()
     programs.require_programs(("setpriv", "unshare", "mount", "ip"))
     candidate, left_out = without_accounts.rewrite(cluster)
-    candidate, more = _without_plugin_dir(candidate, cluster, engine)
+    candidate, more = _without_what_is_elsewhere(candidate, cluster, engine)
     left_out += more
     room = _room(cluster)
     timeout_s = 2 * room.wait_s + _ROOM_S
@@ -161,16 +159,23 @@ def boot(cluster: Cluster, engine: Engine) -> Booted:
     )
 
 
-def _without_plugin_dir(
+def _without_what_is_elsewhere(
     candidate: Candidate, cluster: Cluster, engine: Engine
 ) -> tuple[Candidate, tuple[str, ...]]:
-    """Return a candidate whose plugins are looked for where this slurmctld has its own."""
-    said = cluster.slurm.value("PluginDir")
-    if all((engine.root / folder.lstrip("/")).is_dir() for folder in said.split(":") if folder):
-        return candidate, ()
-    path, files = cluster.slurm.path, dict(candidate.files)
-    files[path] = replace(files[path], content=_PLUGIN_DIR.sub("#", files[path].text).encode())
-    return replace(candidate, files=files), (f"PluginDir={said}, which is not on {engine.place}",)
+    """Return a candidate without what only the controller itself has, and what that was."""
+    names, left_out = [], []
+    folders = cluster.slurm.value("PluginDir")
+    if not all((engine.root / one.lstrip("/")).is_dir() for one in folders.split(":") if one):
+        names.append("PluginDir")
+        left_out.append(f"PluginDir={folders}, which is not on {engine.place}")
+    # Without its key slurmctld ends, and Debian has auth/jwt in a package of its own.
+    keyed = {"AuthAltTypes": ["AuthAltParameters"], "AuthType": ["AuthInfo", "CredType"]}
+    for name, others in keyed.items():
+        said = cluster.slurm.value(name)
+        if said and not said.endswith("munge"):
+            names += [name, *others]
+            left_out.append(f"{name}={said}, whose keys are secrets and not in the site")
+    return without_accounts.without_lines(candidate, names), tuple(left_out)
 
 
 def _room(cluster: Cluster) -> boot_script.Room:

@@ -29,7 +29,8 @@ NODE = fault(
 
 _SETTING = re.compile(r"^(\w+)\s*=\s?(.*)$", re.MULTILINE)
 _UNIT = re.compile(r"^(-?\d+)\s*(?:sec|min|usec|secs|mins|%|percent|hours|days)?\.?$")
-#: scontrol prints these in another form than they are written in, or prints what is resolved.
+#: scontrol prints these in another form than they are written in, prints what is resolved, or knows
+#: nothing of them, because they are left out.
 _OTHER_FORM = frozenset(
     {"slurmctldhost", "slurmuser", "slurmduser", "slurmctlddebug", "slurmddebug", "debugflags"}
     | {"slurmctldsyslogdebug", "slurmdsyslogdebug", "selecttypeparameters", "preemptmode"}
@@ -39,6 +40,7 @@ _OTHER_FORM = frozenset(
     | {"suspendexcparts", "suspendexcnodes", "jobcompuser", "cpufreqgovernors", "topologyplugin"}
     | {"enforcepartlimits", "slurmdspooldir", "slurmdlogfile", "slurmdpidfile", "privatedata"}
     | {"prolog", "epilog", "prologslurmctld", "epilogslurmctld", "jobcontainertype"}
+    | {"authtype", "authalttypes", "authaltparameters", "credtype", "plugindir"}
     | {"priorityflags"}  # FAIR_TREE is what holds without it, and is not shown
 )
 

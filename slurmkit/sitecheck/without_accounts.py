@@ -5,6 +5,7 @@ reaches no slurmdbd (measured at 22.05), and a database takes longer than the wh
 """
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from slurmkit.sitecheck.candidate import Candidate
@@ -15,7 +16,6 @@ _DROPPED = (
     *("AccountingStorageBackupHost", "AccountingStoragePass", "AccountingStorageExternalHost"),
     "AccountingStorageParameters",
 )
-_LINE = re.compile(rf"^[ \t]*(?:{'|'.join(_DROPPED)})[ \t]*=.*$", re.IGNORECASE | re.MULTILINE)
 _TYPE = re.compile(
     r"^([ \t]*AccountingStorageType[ \t]*=[ \t]*)accounting_storage/slurmdbd",
     re.IGNORECASE | re.MULTILINE,
@@ -38,16 +38,32 @@ def rewrite(cluster: Cluster) -> tuple[Candidate, tuple[str, ...]]:
     storage = cluster.slurm.value("AccountingStorageType")
     if not storage.endswith("slurmdbd"):
         return cluster.candidate, ()
-    files = dict(cluster.candidate.files)
-    for path, file in files.items():
-        if not path.endswith(".conf") or not path.startswith(cluster.candidate.etc):
-            continue
-        text = _TYPE.sub(r"\1accounting_storage/none", file.text)
-        text = _PARTITION.sub(lambda line: _QOS.sub("", line[0]), _LINE.sub("#", text))
-        text = _WEIGHTS.sub(_without_gres, text)
-        files[path] = replace(file, content=text.encode())
     left = "slurmdbd: no AccountingStorage*, QOS of partitions, weights of GRES"
-    return replace(cluster.candidate, files=files), (left,)
+    return _edited(without_lines(cluster.candidate, _DROPPED), _without_slurmdbd), (left,)
+
+
+def without_lines(candidate: Candidate, names: Sequence[str]) -> Candidate:
+    """Return a candidate in which the lines that set these keywords are empty comments."""
+    if not names:
+        return candidate
+    line = re.compile(rf"^[ \t]*(?:{'|'.join(names)})[ \t]*=.*$", re.IGNORECASE | re.MULTILINE)
+    return _edited(candidate, lambda text: line.sub("#", text))
+
+
+def _edited(candidate: Candidate, edit: Callable[[str], str]) -> Candidate:
+    """Return a candidate whose files of Slurm are edited."""
+    files = {
+        path: replace(file, content=edit(file.text).encode())
+        if path.endswith(".conf") and path.startswith(candidate.etc)
+        else file
+        for path, file in candidate.files.items()
+    }
+    return replace(candidate, files=files)
+
+
+def _without_slurmdbd(text: str) -> str:
+    text = _TYPE.sub(r"\1accounting_storage/none", text)
+    return _WEIGHTS.sub(_without_gres, _PARTITION.sub(lambda line: _QOS.sub("", line[0]), text))
 
 
 def _without_gres(match: re.Match[str]) -> str:

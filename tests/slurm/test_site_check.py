@@ -162,6 +162,23 @@ def test_a_bare_folder_of_a_host_that_is_not_this_one_comes_up(
     assert report.booted
 
 
+@pytest.mark.parametrize(
+    "extra",
+    [
+        "AuthAltTypes=auth/jwt\nAuthAltParameters=jwt_key=/etc/slurm/jwt_hs256.key",
+        "PluginDir=/opt/slurm/lib/slurm",
+        "SuspendTime=300\nSuspendProgram=/opt/off\nResumeProgram=/opt/on\nReturnToService=2",
+    ],
+)
+def test_what_only_the_controller_has_is_left_out(
+    extra: str, release: Release, tmp_path: Path
+) -> None:
+    report = check_site(bare(tmp_path / "bare", extra), str(release))
+    assert [problem for problem in report.problems if not problem.warning] == []
+    assert report.booted
+    assert any("tried without" in note for note in report.notes) is ("Suspend" not in extra)
+
+
 def mounts() -> list[str]:
     return [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
 

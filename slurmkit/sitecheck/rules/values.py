@@ -83,6 +83,8 @@ def plugins(cluster: Cluster) -> Problems:
         for word, where in words_of(pair):
             prefix, slash, rest = word.partition("/")
             name = rest if slash else prefix
+            if (kind, word) in _OTHER_KIND:
+                continue
             if slash and prefix != kind:
                 near = f"Did you mean {kind}/{name}?" if words.plugin(kind, name) else ""
                 yield PLUGIN(f"{pair.key}={word} is no {kind} plugin", where, near, pair.key)
@@ -90,6 +92,8 @@ def plugins(cluster: Cluster) -> Problems:
                 yield from _plugin(cluster, pair, kind, name, where)
 
 
+#: What one keyword names of another's: slurm.conf(5), and 24.11.5 and 26.05.5 start with it.
+_OTHER_KIND = {("cred", "auth/slurm")}
 #: What is read like a plugin and is none: cgroup.conf(5), slurm.conf(5).
 _NO_PLUGINS = {("cgroup", "autodetect"), ("cgroup", "disabled"), ("topology", "default")}
 

@@ -62,6 +62,11 @@ def test_slices_of_a_gpu_share_its_file() -> None:
     assert codes(12) == ["gres-count"]
 
 
+def test_credentials_may_be_signed_by_the_plugin_of_authentication() -> None:
+    assert found("AuthType=auth/slurm\nCredType=auth/slurm\n") == {}
+    assert found("CredType=auth/munge\n") == {"unknown-plugin": False}
+
+
 def test_conf_files_alone_may_lack_the_programs(tmp_path: Path) -> None:
     text = "Prolog=/etc/slurm/prolog.d/*.sh\nEpilog=/etc/slurm/epilog.sh\n"
     (tmp_path / "slurm.conf").write_text(GOOD + text)
