@@ -44,7 +44,7 @@ def set_gid_index(env: dict[str, str], place: Placement, root: str = "/") -> boo
         choice = choose_gids(read_roce_ports(Tree(root)), subnet, _named(env))
     except ValueError as error:
         raise wrong(f"SLURMKIT_GID_SUBNET={subnet!r} is no IPv4 network: {error}") from None
-    for name, index in (("NCCL_IB_GID_INDEX", choice.index), (UCX, _own_index(env, choice))):
+    for name, index in ((NCCL, choice.index), (UCX, _own_index(env, choice))):
         if index is not None:
             env.setdefault(name, str(index))
     told = _complaints(choice, subnet)
