@@ -21,11 +21,6 @@ class Audit(Record):
     unknown: tuple[str, ...] = ()
     twice: tuple[tuple[str, str], ...] = ()
 
-    @property
-    def fits(self) -> bool:
-        """Whether every declared node is there once; further hosts do no harm."""
-        return not self.missing and not self.twice
-
     def sentences(self) -> list[str]:
         """Return what a person should read."""
         words = []

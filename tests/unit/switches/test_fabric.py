@@ -88,7 +88,6 @@ def test_missing_unknown_and_doubled_hosts_are_reported() -> None:
     assert checked.missing == ("n4",)
     assert checked.unknown == ("n3",)
     assert checked.twice == (("n2", "mlx5_0 at a and b (ib.txt:7)"),)
-    assert not checked.fits
     assert len(checked.sentences()) == 3
     assert once(found)
 
