@@ -25,6 +25,5 @@ def test_a_rank_that_fails_ends_all(tmp_path: Path) -> None:
         [*words, "sh", "-c", _ONE_FAILS, "sh", sys.executable, program],
         cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert done.returncode == 1
+    assert done.returncode == 1  # and it has ended: else the time-out above
     assert "ValueError: invalid literal for int() with base 10: 'few'" in done.stderr
-    assert "MPI_ABORT was invoked on rank 1" in done.stderr
