@@ -184,7 +184,10 @@ def _print_told(told: "Told", machine: "Machine") -> None:
         if sys.stdin.isatty() and typer.confirm("Take the install back, and tell Slurm again?"):
             rollback(machine.root, force=False, reconfigure=True)
         else:
-            output.note("    slurmkit site rollback --reconfigure takes it back")
+            output.note(
+                "    the files are in place: when Slurm answers, scontrol reconfigure is what"
+            )
+            output.note("    is missing; slurmkit site rollback --reconfigure takes it back")
         raise typer.Exit(EXIT_FAILED)
 
 
