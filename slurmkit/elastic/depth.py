@@ -1,5 +1,6 @@
 """How deep the queue is, why its jobs wait, and how many more nodes would let them start. Pure."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -158,6 +159,7 @@ def _partition(
     gpus = max((node.gpus for node in nodes), default=0)
     cpus = max((node.cpus for node in nodes), default=0)
     needed = nodes_needed(jobs, gpus, cpus)
+    counted = [_size(job, gpus, cpus)[1] for job in jobs]
     return PartitionDepth(
         name=name,
         jobs=len(jobs),
@@ -165,10 +167,15 @@ def _partition(
         nodes={field: getattr(have, field) for field in have._fields},
         add=max(0, needed - have.free),
         # Which of the busy nodes will soon be free is not known here.
-        first=max(0, jobs[0].num_nodes - have.free),
-        impossible=[job.id for job in jobs if job.num_nodes > have.total],
+        first=max(0, counted[0] - have.free),
+        impossible=[job.id for job, count in zip(jobs, counted, strict=True) if count > have.total],
         longest_wait_s=max(0, int(now - min(job.submitted for job in jobs))),
-        node_hours=round(sum(job.num_nodes * (job.limit_s or 0) for job in jobs) / 3600, 1),
+        node_hours=round(
+            sum(
+                count * (job.limit_s or 0) / 3600 for job, count in zip(jobs, counted, strict=True)
+            ),
+            1,
+        ),
     )
 
 
@@ -184,8 +191,7 @@ def nodes_needed(jobs: Sequence[WaitingJob], gpus: int, cpus: int) -> int:
     """
     room: list[float] = []
     whole = 0
-    shares = [(_share(job, gpus, cpus), job.num_nodes) for job in jobs]
-    for share, count in sorted(shares, reverse=True):
+    for share, count in sorted((_size(job, gpus, cpus) for job in jobs), reverse=True):
         if share >= 1:
             whole += count
             continue
@@ -197,16 +203,15 @@ def nodes_needed(jobs: Sequence[WaitingJob], gpus: int, cpus: int) -> int:
     return whole + len(room)
 
 
-def _share(job: WaitingJob, gpus: int, cpus: int) -> float:
-    """Return how much of a node each of a job's nodes takes, from 0 to 1."""
-    if job.exclusive:
-        return 1.0
-    parts = [0.0]
-    if gpus and job.gpus_per_node:
-        parts.append(job.gpus_per_node / gpus)
-    if cpus and job.num_cpus:
-        parts.append(job.num_cpus / job.num_nodes / cpus)
-    return min(1.0, max(parts))
+def _size(job: WaitingJob, gpus: int, cpus: int) -> tuple[float, int]:
+    """Return how much of a node each of a job's nodes takes, from 0 to 1, and how many they are.
+
+    A job that names no number of nodes, such as one with --gpus=16, takes as many as hold it.
+    """
+    wanted = ((job.gpus_per_node * job.num_nodes, gpus), (job.num_cpus, cpus))
+    loads = [want / have for want, have in wanted if have]
+    count = max([job.num_nodes, *map(math.ceil, loads)])
+    return (1.0 if job.exclusive else max([0.0, *loads]) / count), count
 
 
 def _together(found: Sequence[PartitionDepth], members: Mapping[str, list[DeclaredNode]]) -> int:

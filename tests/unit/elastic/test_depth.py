@@ -68,6 +68,8 @@ def test_why_jobs_wait(reason: str, words: str) -> None:
         # Nodes of one job are different ones, however little it takes of each.
         ([job(1, 4, 1)], 4),
         ([job(1, 4, 1), job(2, 1, 8), job(3, 2, 2)], 5),
+        # --gpus=20 without a number of nodes
+        ([job(1, 1, 20)], 3),
     ],
 )
 def test_jobs_share_nodes_where_they_can(jobs: list[WaitingJob], nodes: int) -> None:
