@@ -96,7 +96,7 @@ def install(
         from slurmkit.slurm.daemons import DaemonControl
 
         slurm = DaemonControl()
-        _print_told(tell.install(machine, site, folder, force=force, slurm=slurm), machine)
+        _print_told(tell.install(machine, site, folder, force=force, slurm=slurm), undo=machine)
     else:
         _print(machine.install(folder, force=force))
     for problem in secret_problems(folder, machine.root):
@@ -119,7 +119,7 @@ def rollback(
         from slurmkit.sitecheck import reconfigure as tell
         from slurmkit.slurm.daemons import DaemonControl
 
-        _print_told(tell.rollback(machine, force=force, slurm=DaemonControl()), machine)
+        _print_told(tell.rollback(machine, force=force, slurm=DaemonControl()))
     else:
         _print(machine.rollback(force=force))
 
@@ -161,10 +161,13 @@ def _print(done: "list[Change]") -> None:
         echo("nothing changed")
 
 
-def _print_told(told: "Told", machine: "Machine") -> None:
-    """Print what became of it; ends with 1 where Slurm does not run with the new files."""
-    import sys
+def _print_told(told: "Told", undo: "Machine | None" = None) -> None:
+    """Print what became of it; ends with 1 where Slurm could not be told.
 
+    Args:
+        told: what became of it.
+        undo: where an install can be taken back; None after a rollback, which is that already.
+    """
     from slurmkit.cli import output
     from slurmkit.errors import EXIT_FAILED
     from slurmkit.sitecheck.restart import by_daemon
@@ -181,14 +184,21 @@ def _print_told(told: "Told", machine: "Machine") -> None:
         output.note("Slurm was told nothing: reconfigure is not enough for this change")
     if told.failure:
         output.note(f"error: {told.failure}")
-        if sys.stdin.isatty() and typer.confirm("Take the install back, and tell Slurm again?"):
-            rollback(machine.root, force=False, reconfigure=True)
-        else:
-            output.note(
-                "    the files are in place: when Slurm answers, scontrol reconfigure is what"
-            )
-            output.note("    is missing; slurmkit site rollback --reconfigure takes it back")
+        output.note("    the files are in place; scontrol reconfigure tells Slurm when it answers")
+        if undo is not None:
+            _offer_rollback(undo)
         raise typer.Exit(EXIT_FAILED)
+
+
+def _offer_rollback(machine: "Machine") -> None:
+    import sys
+
+    from slurmkit.cli import output
+
+    if sys.stdin.isatty() and typer.confirm("Take the install back, and tell Slurm again?"):
+        rollback(machine.root, force=False, reconfigure=True)
+    else:
+        output.note("    slurmkit site rollback --reconfigure takes it back")
 
 
 def _modes(change: "Change") -> str:
