@@ -71,10 +71,8 @@ def _task_prolog(site: "Site", release: Release) -> str:
 def _kernel(site: "Site", release: Release, shapes: dict[str, Shape]) -> dict[str, str]:
     if site.fabric is None:
         return {}
-    nics = max(
-        (len(shape.topology.nics) for shape in shapes.values() if shape.topology is not None),
-        default=_NICS_UNKNOWN,
-    )
+    known = [shape.topology for shape in shapes.values() if shape.topology is not None]
+    nics = max((len(topology.nics) for topology in known), default=0) or _NICS_UNKNOWN
     hosts = sum(shape.num_nodes for shape in shapes.values())
     roce = fabric.expectation(site.fabric).roce
     text = fill("sysctl.conf", release, roce=roce, neighbours=hosts * nics)
