@@ -20,8 +20,8 @@ _log = logging.getLogger("slurmkit.train")
 
 #: Kept free before the deadline, so that the processes end by themselves.
 _MARGIN_S = 1.0
-#: An exchange takes some 0.1 ms of each rank where ranks share cores: not more often than this.
-_EXCHANGE_EVERY_S = 0.1
+#: An exchange may cost a rank a millisecond where ranks share cores: not more often than this.
+_EXCHANGE_EVERY_S = 0.25
 _LONGEST_STRIDE = 64
 _FIRST_BACKOFF_S = 5.0
 _LONGEST_BACKOFF_S = 300.0

@@ -56,12 +56,12 @@ async def main():
 asyncio.run(main())
 """
 
-# Many agents in one process: what they send is what real ones send, a heartbeat per second or, with
-# progress, one line instead.
+# Many agents in one process: what they send is what real ones send, a heartbeat per second, which
+# may stand behind a line of progress.
 _AGENTS = """
 import json, select, socket, sys, time, resource
 from pathlib import Path
-from slurmkit.supervise.agent_wire import encode, proof, read_control
+from slurmkit.supervise.agent_wire import HEARTBEAT, encode, proof, read_control
 
 control, first, last, progress = read_control(Path(sys.argv[1])), *map(int, sys.argv[2:5])
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -86,10 +86,10 @@ while True:
         due = started + turn + index / len(socks)
         pause = due - time.monotonic()
         if pause > 0.002: time.sleep(pause)
-        line = b"\\n"
+        line = HEARTBEAT
         if progress:
             line = encode({"type": "steps", "attempt": 1, "low": turn, "low_rank": 0, "high": turn,
-                           "high_rank": 7, "num_ranks": 8, "epoch": 0, "loss": 1.5})
+                           "high_rank": 7, "num_ranks": 8, "epoch": 0, "loss": 1.5}) + HEARTBEAT
         sock.send(line)
     for number, _ in poll.poll(0, 8192):
         by_number[number].recv(65536)

@@ -24,7 +24,8 @@ def errors(folder):
     ],
 )
 def test_told_to_stop_all_ranks_save_the_same_step_and_end_with_75(ranks, tmp_path, name, told):
-    end = ranks(tmp_path, every=1000, step_s=0.005, orders=[order(5, f"SIG{name}", told)])
+    # Ranks ask each other four times a second: the training lasts long enough for that.
+    end = ranks(tmp_path, every=1000, step_s=0.03, orders=[order(5, f"SIG{name}", told)])
     assert end["codes"] == [75, 75], errors(tmp_path)
     assert len(end["steps"]) == 1
     assert 5 <= end["steps"][0] <= 25
@@ -37,8 +38,9 @@ def test_told_to_stop_all_ranks_save_the_same_step_and_end_with_75(ranks, tmp_pa
 
 
 def test_a_second_signal_in_a_save_never_starts_another(ranks, tmp_path):
-    orders = [order(5, "SIGUSR2"), *[order(5, "SIGTERM", after_s=0.01) for _ in range(4)]]
-    end = ranks(tmp_path, every=1000, step_s=0.005, orders=orders)
+    # The save begins within half a second: these come before it, in it and after it.
+    orders = [order(5, "SIGUSR2"), *[order(5, "SIGTERM", after_s=0.04) for _ in range(14)]]
+    end = ranks(tmp_path, every=1000, step_s=0.03, orders=orders)
     assert end["codes"] == [75, 75], errors(tmp_path)
     assert len(end["steps"]) == 1
     assert errors(tmp_path).count("saved step") == 1
