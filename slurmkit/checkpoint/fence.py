@@ -69,8 +69,3 @@ def check(folder: Path, token: str) -> None:
             f"attempt {token} may not write checkpoints to {folder} any more: {who}",
             hint="nothing is lost: the attempt that holds the fence goes on from the newest step",
         )
-
-
-def fresh_token() -> str:
-    """Return a token that nobody else has, for a program that runs without a supervisor."""
-    return f"alone-{os.uname().nodename}-{os.getpid()}-{os.urandom(4).hex()}/1"

@@ -1,6 +1,5 @@
 """What Slurm says about a job's time: asked by threads, because Slurm may take its time."""
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,8 +74,3 @@ def is_requeued_when_preempted(job: JobContext) -> bool:
         return JobControl(timeout_s=5.0).preemption_requeues(running.partition)
     except SlurmError:
         return False
-
-
-def seconds_left(deadline: float | None) -> float | None:
-    """Return how long until a moment in Unix seconds; None for no deadline."""
-    return None if deadline is None else max(0.0, deadline - time.time())

@@ -103,9 +103,3 @@ class Journal:
                 if not self._closing.wait(_RETRY_S):
                     continue
             return
-
-
-def close_quietly(ledger: LedgerWriter) -> None:
-    """Close the ledger's file; a file system that is gone has nothing more to say."""
-    with contextlib.suppress(OSError):
-        ledger.close()

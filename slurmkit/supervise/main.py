@@ -1,6 +1,7 @@
 """``slurmkit supervise``: run the program of a job, see it through, and write down how it went."""
 
 import asyncio
+import contextlib
 import os
 import sys
 from functools import partial
@@ -60,7 +61,8 @@ def main(args: list[str]) -> int:
     try:
         return asyncio.run(_supervise(options, job, run, past, ledger))
     finally:
-        ledger.close()
+        with contextlib.suppress(OSError):  # what it holds is on disk; the exit code has to arrive
+            ledger.close()
 
 
 def _nothing_to_do(run: RunDir, job: JobContext, past: Past) -> str:

@@ -46,10 +46,6 @@ def test_a_token_is_one_line(folder, token):
         fence.write_fence(folder, token)
 
 
-def test_fresh_tokens_differ():
-    assert len({fence.fresh_token() for _ in range(100)}) == 100
-
-
 def test_a_stale_attempt_cannot_begin_and_leaves_nothing(folder):
     store = CheckpointStore(folder, token="a/1")
     take_over(folder, "a/2")
