@@ -18,7 +18,6 @@ On NFS a client opens the fence anew at each check, which asks the server (close
 the file that the client may have cached was replaced by rename and its handle is stale.
 """
 
-import os
 from pathlib import Path
 
 from slurmkit.checkpoint.errors import CheckpointError

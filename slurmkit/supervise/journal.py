@@ -1,7 +1,6 @@
 """The supervisor's ledger, written by a thread of its own: a slow disk holds nothing else up."""
 
 import asyncio
-import contextlib
 import queue
 import threading
 import time
