@@ -48,10 +48,11 @@ def test_one_of_its_ranks_is_killed(lab, rank: int) -> None:
 
 
 def test_its_bug_is_tried_again_but_not_for_ever(lab) -> None:
-    run = lab.plain("plain", "--fault", "raise!:1:17")
+    # Not within a second of a start: srun may then lose the end of the traceback.
+    run = lab.plain("plain", "--fault", "raise!:1:40", "--save-every", 100)
     last = run.until_stopped()
     assert run.decisions().count("relaunch") <= 2
-    assert "bad value at step 17" in last.fields["reason"], run.said()
+    assert "bad value at step 40" in last.fields["reason"], run.said()
     assert run.until_gone() == "FAILED 1:0"
 
 
