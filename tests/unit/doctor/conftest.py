@@ -19,18 +19,6 @@ def roce() -> Expectation:
 
 
 @pytest.fixture
-def put(tmp_path: Path) -> Callable[[str, str], None]:
-    """Return what writes a file of the node."""
-
-    def write(path: str, text: str) -> None:
-        target = tmp_path / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
-
-    return write
-
-
-@pytest.fixture
 def look(tmp_path: Path, roce: Expectation) -> Callable[..., Answer]:
     """Return what looks at a link of the node, of which more may be known."""
 

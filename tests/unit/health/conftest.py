@@ -14,18 +14,6 @@ CHECKS = {check.id: check for check in all_checks()}
 
 
 @pytest.fixture
-def put(tmp_path: Path) -> Callable[[str, str], None]:
-    """Return what writes a file of the node."""
-
-    def write(path: str, text: str) -> None:
-        target = tmp_path / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
-
-    return write
-
-
-@pytest.fixture
 def say(tmp_path: Path) -> Callable[..., Verdict]:
     """Return what runs a check of the node, of which more may be known."""
 
