@@ -303,10 +303,10 @@ class Supervisor:
 
     def _on_output(self) -> None:
         """Ranks have written something; called in the reading thread."""
-        if self._watching and self._attempt:
-            gave_up = self._attempt.recorder.gave_up
+        if self._watching and (attempt := self._attempt):
+            what = attempt.plan.number, attempt.recorder.gave_up
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._watching.output_seen, gave_up)
+                self._loop.call_soon_threadsafe(self._watching.output_seen, *what)
 
     # -- acting on a running step -------------------------------------------------------------
 

@@ -66,6 +66,7 @@ class Watching:
         self._progress_at = 0.0
         self._first_step = False
         self._stuck: asyncio.TimerHandle | None = None
+        self._running = 0  # the attempt that runs; 0 for none
         self._agents = Agents(
             element,
             journal.incarnation,
@@ -107,27 +108,30 @@ class Watching:
         self.failed_at = {}
         self._first_step = False
         self._stuck = None
+        self._running = number
         self._tasks.clear()
         self._agents.begin_attempt(number, nodes)
 
     def end_attempt(self) -> None:
         """The step is over."""
         self._agents.end_attempt()
+        self._running = 0
         if self._stuck:
             self._stuck.cancel()
         if self.step is not None:
             self._note_progress()
 
-    def output_seen(self, gave_up: GaveUp | None = None) -> None:
+    def output_seen(self, attempt: int, gave_up: GaveUp | None) -> None:
         """Ranks have written something.
 
         Args:
+            attempt: whose ranks; their last words may come when it is over.
             gave_up: that Slurm can do no more for the step, if that was among it.
         """
         self._agents.output_seen()
-        if gave_up and not self._stuck:
+        if gave_up and not self._stuck and attempt == self._running:
             later = asyncio.get_running_loop().call_later
-            self._stuck = later(_ENDS_S, self._step_stuck, gave_up, self._number())
+            self._stuck = later(_ENDS_S, self._step_stuck, gave_up)
 
     def excluded(self, host: str) -> None:
         """A node is not used any more."""
@@ -233,10 +237,9 @@ class Watching:
         if event.why == "error" and event.step is not None:
             self.failed_at[event.rank] = event.step
 
-    def _step_stuck(self, found: GaveUp, attempt: int) -> None:
-        if attempt == self._number():  # its last words may come when it is over
-            self._note("stuck", host=found.host, why=found.why)
-            self._post(Hung((found.host,), found.why))
+    def _step_stuck(self, found: GaveUp) -> None:
+        self._note("stuck", host=found.host, why=found.why)
+        self._post(Hung((found.host,), found.why))
 
     def _hang(self, event: seen.Hang) -> None:
         hosts = self._tasks.hosts(event.ranks)
